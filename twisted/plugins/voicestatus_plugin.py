@@ -1,0 +1,5 @@
+from twisted.application.service import ServiceMaker
+
+voicestatus = ServiceMaker(
+    "voicestatus", "voicestatus.tap", "Discord voice presence for lamps.", "voicestatus"
+)

@@ -1,0 +1,1 @@
+"""Discord voice presence for physical signs."""

@@ -1,0 +1,1 @@
+"""All that speaks to signs; it cannot reach a person."""

@@ -1,0 +1,1 @@
+"""The Gateway: Discord's live event stream."""

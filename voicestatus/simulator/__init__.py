@@ -1,0 +1,1 @@
+"""A Discord look-alike, its people, and simulated signs."""

@@ -1,0 +1,1 @@
+"""Small typed documents, kept in memory or in SQLite."""

@@ -1,0 +1,1 @@
+"""One port for signs and pages: health, metrics, the resource tree."""
