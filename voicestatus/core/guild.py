@@ -1,0 +1,143 @@
+"""One guild: its channels, who is in them, and how far that is known. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from voicestatus.core.ids import ChannelId, GuildId, UserId
+
+
+class Knowledge(Enum):
+    """How far the picture of a guild can be trusted; never mixed up."""
+
+    KNOWN = "known"
+    """Discord has told the whole of it and the link lives."""
+    STALE = "stale"
+    """The link is away or a new session is still filling: the last picture stands."""
+    UNKNOWN = "unknown"
+    """Never told, or Discord itself has an outage there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A guild's channel; `kind` is Discord's channel type (2 voice, 13 stage)."""
+
+    id: ChannelId
+    name: str
+    kind: int
+    parent: ChannelId | None = None
+    position: int = 0
+    hidden: bool = False
+
+    @property
+    def is_voice(self) -> bool:
+        return self.kind in {2, 13}
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One person's voice state. `suppress` on a stage means: in the audience."""
+
+    user: UserId
+    channel: ChannelId
+    bot: bool = False
+    mute: bool = False
+    deaf: bool = False
+    self_mute: bool = False
+    self_deaf: bool = False
+    streaming: bool = False
+    video: bool = False
+    suppress: bool = False
+    hand_raised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many are in a place; our own bot is nobody."""
+
+    people: int = 0
+    bots: int = 0
+
+
+_NOBODY = Tally()
+
+
+class Guild:
+    """Owns one guild's tables and changes them in place; others only read.
+
+    Channels and voices that fall out of a table are returned, so that who changes
+    it can tell.
+    """
+
+    def __init__(self, id: GuildId, shard: int) -> None:  # noqa: A002 - Discord's word
+        self.id = id
+        self.shard = shard
+        self.name = ""
+        self.afk_channel: ChannelId | None = None
+        self.knowledge = Knowledge.UNKNOWN
+        self.pictured = False
+        """Whether Discord has ever told the whole of it."""
+        self.awaited = True
+        """Whether the running session still owes its GUILD_CREATE."""
+        self._channels: dict[ChannelId, Channel] = {}
+        self._voices: dict[UserId, Voice] = {}
+        self._within: dict[ChannelId, Tally] = {}
+        self._total = _NOBODY
+
+    @property
+    def channels(self) -> Mapping[ChannelId, Channel]:
+        return MappingProxyType(self._channels)
+
+    @property
+    def voices(self) -> Mapping[UserId, Voice]:
+        return MappingProxyType(self._voices)
+
+    @property
+    def total(self) -> Tally:
+        return self._total
+
+    def within(self, channel: ChannelId) -> Tally:
+        """Return how many are in one channel."""
+        return self._within.get(channel, _NOBODY)
+
+    def set_channels(self, channels: Iterable[Channel]) -> None:
+        """Replace all channels."""
+        self._channels = {channel.id: channel for channel in channels}
+
+    def set_channel(self, channel: Channel) -> bool:
+        """Add or replace one channel; return whether that changed anything."""
+        if self._channels.get(channel.id) == channel:
+            return False
+        self._channels[channel.id] = channel
+        return True
+
+    def drop_channel(self, channel: ChannelId) -> bool:
+        """Forget one channel; return whether it was there."""
+        if channel == self.afk_channel:
+            self.afk_channel = None
+        return self._channels.pop(channel, None) is not None
+
+    def place(self, user: UserId, voice: Voice | None, *, counts: bool) -> Voice | None:
+        """Set where one person is, None for nowhere; return the state before. O(1).
+
+        `counts` is false for our own bot.
+        """
+        before = self._voices.pop(user, None)
+        if before is not None and counts:
+            self._count(before, -1)
+        if voice is not None:
+            self._voices[user] = voice
+            if counts:
+                self._count(voice, 1)
+        return before
+
+    def _count(self, voice: Voice, step: int) -> None:
+        people, bots = (0, step) if voice.bot else (step, 0)
+        here = self.within(voice.channel)
+        here = Tally(here.people + people, here.bots + bots)
+        if here == _NOBODY:
+            del self._within[voice.channel]
+        else:
+            self._within[voice.channel] = here
+        self._total = Tally(self._total.people + people, self._total.bots + bots)
