@@ -1,0 +1,63 @@
+# `make` alone says what there is. Everything it makes lies in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# compat: with the import hook of newer setuptools Twisted does not find our plugin.
+INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
+	--config-settings editable_mode=compat --editable
+
+# Without any settings there is no Discord to talk to: show the simulated one.
+SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --env-file,$(ARGS))
+DEMO := $(if $(SETTINGS),,--demo)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+run: $(VENV)/run.stamp ## run the server (ARGS="--listen tcp:8081"); without settings: the demo
+	@exec $(BIN)/twistd --nodaemon --pidfile= voicestatus $(DEMO) $(ARGS)
+
+test: lint ## all checks, then all tests
+	@$(BIN)/pytest -q
+
+lint: $(VENV)/test.stamp ## style, types, arrows between modules, purity
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q tests/test_architecture.py
+
+clean: ## remove what was made, .venv too; settings and data stay
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .*_cache
+	find voicestatus twisted tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+$(VENV)/run.stamp: setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "installing voicestatus into $(VENV)" >&2
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/test.stamp: setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "installing voicestatus and its tests' tools into $(VENV)" >&2
+	@$(INSTALL) '.[test]'
+	@touch $(VENV)/run.stamp $@
+
+# pip comes last, so a .venv whose making was cut short is made again.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) is not installed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "voicestatus needs Python 3.11 or newer, $(PYTHON) is older:" \
+			"make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		if [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+				apt-get -qq install -y python3-venv >/dev/null; \
+		else \
+			echo "sudo apt-get install -y python3-venv   # then again: make $(MAKECMDGOALS)" >&2; \
+			exit 1; \
+		fi; }
+	@$(PYTHON) -m venv $(VENV)

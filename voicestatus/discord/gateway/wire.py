@@ -1,0 +1,592 @@
+"""Bytes of the Gateway to values and back. Pure.
+
+Source: Discord docs, Gateway and Gateway Events (API v10, JSON encoding).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from voicestatus.core.errors import ProtocolError
+from voicestatus.core.guild import Channel, Voice
+from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.presence import (
+    ChannelDeleted,
+    ChannelUpserted,
+    Event,
+    GuildArrived,
+    GuildRemoved,
+    GuildUnavailable,
+    GuildUpdated,
+    MemberRemoved,
+    VoiceUpdated,
+)
+
+VERSION: Final = 10
+MAX_SEND_BYTES: Final = 4096
+"""Source: Gateway, "Sending Events": more closes the connection with 4002."""
+HIDDEN: Final = 1 << 17
+"""Channel flag: we may not see this channel; its name is a placeholder."""
+_INTERVAL_BOUNDS_S: Final = (0.1, 3600.0)
+
+# ---- what the Gateway says ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Op 10: heartbeats are wanted this often."""
+
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Op 1: one is wanted at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatAck:
+    """Op 11."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Op 7: come back on another connection and resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSession:
+    """Op 9."""
+
+    resumable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """READY: a session has begun."""
+
+    me: UserId
+    guilds: frozenset[GuildId]
+    session_id: str
+    resume_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """RESUMED: what was missed has been replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A dispatch that is not what its name promises; `why` holds no value of it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Op 0. `body` is None for what we do not use."""
+
+    seq: int | None
+    name: str
+    body: "Event | Ready | Resumed | Malformed | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An opcode that we do not know; Discord sends undocumented ones."""
+
+    op: int
+
+
+Message = (
+    Hello
+    | Heartbeat
+    | HeartbeatAck
+    | Reconnect
+    | InvalidSession
+    | Dispatch
+    | Unknown
+)
+
+# ---- payloads: only what is used; what may be missing or null has a default --------
+
+# Text as a rule, but a JSON integer where Discord hands back an id it did not know.
+_Snowflake = Annotated[int, msgspec.Meta(ge=0)]
+_Flag = bool | None
+
+
+class _Struct(msgspec.Struct, gc=False):
+    """A payload. It lives for one call and holds no cycles."""
+
+
+class _Hello(_Struct):
+    heartbeat_interval: float
+
+
+class _User(_Struct):
+    id: _Snowflake
+    bot: _Flag = False
+
+
+class _Member(_Struct):
+    user: _User | None = None
+
+
+class _Voice(_Struct):
+    user_id: _Snowflake
+    channel_id: _Snowflake | None = None
+    guild_id: _Snowflake | None = None
+    member: _Member | None = None
+    deaf: _Flag = False
+    mute: _Flag = False
+    self_deaf: _Flag = False
+    self_mute: _Flag = False
+    self_stream: _Flag = False
+    self_video: _Flag = False
+    suppress: _Flag = False
+    request_to_speak_timestamp: str | None = None
+
+
+class _Channel(_Struct):
+    id: _Snowflake
+    type: int
+    guild_id: _Snowflake | None = None
+    name: str | None = None
+    parent_id: _Snowflake | None = None
+    position: int | None = None
+    flags: int | None = None
+
+
+class _GuildRef(_Struct):
+    id: _Snowflake
+    unavailable: _Flag = False
+
+
+class _Guild(_GuildRef):
+    name: str | None = None
+    afk_channel_id: _Snowflake | None = None
+
+
+class _WholeGuild(_Guild):
+    channels: list[_Channel] | None = None
+    voice_states: list[_Voice] | None = None
+    members: list[_Member] | None = None
+
+
+class _Ready(_Struct):
+    session_id: str
+    resume_gateway_url: str
+    user: _User
+    guilds: list[_GuildRef]
+
+
+class _Gone(_Struct):
+    guild_id: _Snowflake
+    user: _User
+
+
+class _Anything(_Struct):
+    """An object of which nothing is wanted."""
+
+
+class _Envelope(_Struct):
+    op: int
+    t: str | None = None
+    s: int | None = None
+    d: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _VoiceEnvelope(_Struct):
+    op: int
+    t: str
+    d: _Voice
+    s: int | None = None
+
+
+class _GuildEnvelope(_Struct):
+    op: int
+    t: str
+    d: _WholeGuild
+    s: int | None = None
+
+
+_T = TypeVar("_T")
+
+
+def _decoder(shape: type[_T]) -> msgspec.json.Decoder[_T]:
+    # Not strict: ids come as text.
+    return msgspec.json.Decoder(shape, strict=False)
+
+
+_decode_envelope = _decoder(_Envelope).decode
+_decode_hello = _decoder(_Hello).decode
+_decode_flag = _decoder(bool).decode
+
+# ---- payloads to events ------------------------------------------------------------
+
+
+def _voice(state: _Voice, bot: bool) -> Voice | None:
+    if state.channel_id is None:
+        return None
+    return Voice(
+        UserId(state.user_id),
+        ChannelId(state.channel_id),
+        bot,
+        bool(state.mute),
+        bool(state.deaf),
+        bool(state.self_mute),
+        bool(state.self_deaf),
+        bool(state.self_stream),
+        bool(state.self_video),
+        bool(state.suppress),
+        state.request_to_speak_timestamp is not None,
+    )
+
+
+def _channel_id(snowflake: int | None) -> ChannelId | None:
+    return None if snowflake is None else ChannelId(snowflake)
+
+
+def _channel(channel: _Channel) -> Channel:
+    return Channel(
+        ChannelId(channel.id),
+        channel.name or "",
+        channel.type,
+        _channel_id(channel.parent_id),
+        channel.position or 0,
+        bool((channel.flags or 0) & HIDDEN),
+    )
+
+
+def _ready(ready: _Ready, _shard: int) -> Ready:
+    return Ready(
+        UserId(ready.user.id),
+        frozenset(GuildId(guild.id) for guild in ready.guilds),
+        ready.session_id,
+        ready.resume_gateway_url,
+    )
+
+
+def _resumed(_resumed: _Anything, _shard: int) -> Resumed:
+    return Resumed()
+
+
+def _guild_create(guild: _WholeGuild, shard: int) -> Event:
+    if guild.unavailable:
+        return GuildUnavailable(GuildId(guild.id))
+    # `voice_states` come without their members here: joined by the user's id.
+    bots = {m.user.id for m in guild.members or () if m.user and m.user.bot}
+    voices = (_voice(v, v.user_id in bots) for v in guild.voice_states or ())
+    return GuildArrived(
+        shard,
+        GuildId(guild.id),
+        guild.name or "",
+        _channel_id(guild.afk_channel_id),
+        tuple(map(_channel, guild.channels or ())),
+        tuple(voice for voice in voices if voice is not None),
+    )
+
+
+def _guild_update(guild: _Guild, _shard: int) -> Event:
+    afk_channel = _channel_id(guild.afk_channel_id)
+    return GuildUpdated(GuildId(guild.id), guild.name or "", afk_channel)
+
+
+def _guild_delete(guild: _GuildRef, _shard: int) -> Event:
+    # Without the key (or with false): removed. With true: an outage.
+    if guild.unavailable:
+        return GuildUnavailable(GuildId(guild.id))
+    return GuildRemoved(GuildId(guild.id))
+
+
+def _channel_upsert(channel: _Channel, _shard: int) -> Event | None:
+    if channel.guild_id is None:
+        return None
+    return ChannelUpserted(GuildId(channel.guild_id), _channel(channel))
+
+
+def _channel_delete(channel: _Channel, _shard: int) -> Event | None:
+    if channel.guild_id is None:
+        return None
+    return ChannelDeleted(GuildId(channel.guild_id), ChannelId(channel.id))
+
+
+def _voice_update(state: _Voice, _shard: int) -> Event | None:
+    if state.guild_id is None:  # a call between users
+        return None
+    # A member may be missing: then whether it is a bot is not said.
+    user = state.member.user if state.member else None
+    bot = None if user is None else bool(user.bot)
+    return VoiceUpdated(
+        GuildId(state.guild_id), UserId(state.user_id), _voice(state, bool(bot)), bot
+    )
+
+
+def _member_gone(gone: _Gone, _shard: int) -> Event:
+    return MemberRemoved(GuildId(gone.guild_id), UserId(gone.user.id))
+
+
+_Body = Event | Ready | Resumed | None
+_Reader = Callable[[msgspec.Raw, int], _Body]
+
+
+def _reader(shape: type[_T], make: Callable[[_T, int], _Body]) -> _Reader:
+    decode = _decoder(shape).decode
+    return lambda raw, shard: make(decode(raw), shard)
+
+
+_READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
+    {
+        "READY": _reader(_Ready, _ready),
+        "RESUMED": _reader(_Anything, _resumed),
+        "GUILD_CREATE": _reader(_WholeGuild, _guild_create),
+        "GUILD_UPDATE": _reader(_Guild, _guild_update),
+        "GUILD_DELETE": _reader(_GuildRef, _guild_delete),
+        "CHANNEL_CREATE": _reader(_Channel, _channel_upsert),
+        "CHANNEL_UPDATE": _reader(_Channel, _channel_upsert),
+        "CHANNEL_DELETE": _reader(_Channel, _channel_delete),
+        "VOICE_STATE_UPDATE": _reader(_Voice, _voice_update),
+        "GUILD_MEMBER_REMOVE": _reader(_Gone, _member_gone),
+        "GUILD_BAN_ADD": _reader(_Gone, _member_gone),
+    }
+)
+
+# ---- decoding ----------------------------------------------------------------------
+
+
+_VOICE_PREFIX: Final = b'{"t":"VOICE_STATE_UPDATE","s":'
+_GUILD_PREFIX: Final = b'{"t":"GUILD_CREATE","s":'
+_decode_voice = _decoder(_VoiceEnvelope).decode
+_decode_guild = _decoder(_GuildEnvelope).decode
+
+
+def decode(data: bytes, shard: int = 0) -> Message:
+    """Read one message; `shard` is written into the events that name theirs.
+
+    :raises ProtocolError: when it is not a Gateway message at all. A dispatch with an
+        envelope in order but a wrong body is a `Malformed` instead.
+    """
+    # Discord writes `t` first: what comes often or is large is read in one pass.
+    # Whatever that pass does not like is read again below, which tells why.
+    try:
+        if data.startswith(_VOICE_PREFIX):
+            voice = _decode_voice(data)
+            return Dispatch(voice.s, voice.t, _voice_update(voice.d, shard))
+        if data.startswith(_GUILD_PREFIX):
+            guild = _decode_guild(data)
+            return Dispatch(guild.s, guild.t, _guild_create(guild.d, shard))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    try:
+        envelope = _decode_envelope(data)
+        return _message(envelope, shard)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        # ValueError: what is not UTF-8.
+        raise ProtocolError(f"not a Gateway message: {_why(e)}") from None
+
+
+def _message(envelope: _Envelope, shard: int) -> Message:
+    match envelope.op:
+        case 0:
+            return _dispatch(envelope, shard)
+        case 1:
+            return Heartbeat()
+        case 7:
+            return Reconnect()
+        case 9:
+            return InvalidSession(_decode_flag(envelope.d))
+        case 10:
+            interval_s = _decode_hello(envelope.d).heartbeat_interval / 1000
+            shortest, longest = _INTERVAL_BOUNDS_S
+            if not shortest <= interval_s <= longest:
+                raise ProtocolError("Hello names an impossible heartbeat interval")
+            return Hello(interval_s)
+        case 11:
+            return HeartbeatAck()
+        case op:
+            return Unknown(op)
+
+
+def _dispatch(envelope: _Envelope, shard: int) -> Dispatch:
+    name = envelope.t or ""
+    read = _READERS.get(name)
+    if read is None:
+        return Dispatch(envelope.s, name, None)
+    try:
+        return Dispatch(envelope.s, name, read(envelope.d, shard))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        return Dispatch(envelope.s, name, Malformed(_why(e)))
+
+
+def _why(error: Exception) -> str:
+    """Name the fault without the data: msgspec names types and a path of fields."""
+    if isinstance(error, msgspec.MsgspecError):
+        return str(error)
+    return "too deep" if isinstance(error, RecursionError) else "not UTF-8"
+
+
+# ---- encoding ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Login:
+    """What Identify and Resume show of us. No repr: it holds the token."""
+
+    token: str
+    intents: int
+    shard: tuple[int, int] = (0, 1)
+
+
+_PROPERTIES: Final = MappingProxyType(
+    {"os": "linux", "browser": "voicestatus", "device": "voicestatus"}
+)
+
+
+def identify(login: Login) -> bytes:
+    """Op 2."""
+    return _encode(
+        2,
+        {
+            "token": login.token,
+            "intents": login.intents,
+            "properties": dict(_PROPERTIES),
+            "compress": False,
+            "shard": list(login.shard),
+        },
+    )
+
+
+def resume(login: Login, session_id: str, seq: int) -> bytes:
+    """Op 6."""
+    return _encode(
+        6, {"token": login.token, "session_id": session_id, "seq": seq}
+    )
+
+
+def heartbeat(seq: int | None) -> bytes:
+    """Op 1."""
+    return _encode(1, seq)
+
+
+def _encode(op: int, data: Any) -> bytes:  # noqa: ANN401 - any JSON
+    payload = msgspec.json.encode({"op": op, "d": data})
+    if len(payload) > MAX_SEND_BYTES:
+        raise ProtocolError(f"op {op} would be {len(payload)} bytes long")
+    return payload
+
+
+def address(url: str, compress: str | None) -> str:
+    """Return a Gateway URL with our query; both kinds are delivered without one.
+
+    :raises ProtocolError: when it is not an address of a WebSocket.
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"ws", "wss"} and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ProtocolError("the Gateway's address is not ws:// or wss://")
+    query = {"v": str(VERSION), "encoding": "json"}
+    if compress is not None:
+        query["compress"] = compress
+    return urlunsplit(
+        (parts.scheme, parts.netloc, parts.path or "/", urlencode(query), "")
+    )
+
+
+# ---- close codes -------------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What a close code allows."""
+
+    RESUME = "resume"
+    IDENTIFY = "identify"
+    STOP = "stop"
+
+
+# Source: Discord docs, Opcodes and Status Codes, "Gateway Close Event Codes".
+_VERDICTS: Final = MappingProxyType(
+    {
+        4003: Verdict.IDENTIFY,  # not authenticated
+        4004: Verdict.STOP,  # authentication failed
+        4005: Verdict.IDENTIFY,  # already authenticated
+        4007: Verdict.IDENTIFY,  # invalid seq
+        4009: Verdict.IDENTIFY,  # session timed out
+        4010: Verdict.STOP,  # invalid shard
+        4011: Verdict.STOP,  # sharding required
+        4012: Verdict.STOP,  # invalid API version
+        4013: Verdict.STOP,  # invalid intents
+        4014: Verdict.STOP,  # disallowed intents
+    }
+)
+RATE_LIMITED: Final = 4008
+
+
+def verdict(code: int | None) -> Verdict:
+    """Say what a close code allows; None: the connection was just lost.
+
+    1000 and 1001 from the server: a resume is worth the try; op 9 follows if not.
+    """
+    return Verdict.RESUME if code is None else _VERDICTS.get(code, Verdict.RESUME)
+
+
+PRIVILEGED: Final = MappingProxyType(
+    {
+        1 << 1: "Server Members Intent",
+        1 << 8: "Presence Intent",
+        1 << 15: "Message Content Intent",
+    }
+)
+"""Intent bits that need a switch, by the name the switch has in the portal."""
+
+_PORTAL = "https://discord.com/developers/applications"
+
+
+def advice(code: int, intents: int) -> str:
+    """Tell the owner, in one sentence, what to change after a STOP."""
+    match code:
+        case 4004:
+            return (
+                "Discord refuses the bot token: set DISCORD_TOKEN to the bot's own; a "
+                f"new one is made at {_PORTAL} > your application > Bot > Reset Token"
+            )
+        case 4010:
+            return (
+                "Discord refuses the shard number: SHARDS and the running shards do "
+                "not fit together; unset SHARDS to let Discord say how many"
+            )
+        case 4011:
+            return (
+                "The bot is in too many servers for this number of shards: unset "
+                "SHARDS, or set it to a larger number, and restart"
+            )
+        case 4012:
+            return (
+                f"Discord no longer serves version {VERSION} of its Gateway: update "
+                "voicestatus"
+            )
+        case 4013:
+            return (
+                f"Discord does not know the intents asked for ({intents}): check "
+                "FEATURES, or update voicestatus"
+            )
+        case 4014:
+            asked = [name for bit, name in PRIVILEGED.items() if intents & bit]
+            switches = " and ".join(asked) or "the privileged intents"
+            return (
+                f"The bot may not use {switches}: turn it on at {_PORTAL} > your "
+                "application > Bot > Privileged Gateway Intents, or take the feature "
+                "that needs it out of FEATURES"
+            )
+        case _:
+            return f"Discord closed the connection for good (code {code})"
+
+
