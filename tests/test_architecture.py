@@ -24,16 +24,8 @@ ALLOWED = {
 }  # fmt: skip
 IMPURE = {"http.client", "http.server", "urllib.request"}
 CALLS = {
-    "open",
-    "print",
-    "input",
-    "exec",
-    "eval",
-    "now",
-    "utcnow",
-    "today",
-    "__import__",
-}
+    "open", "print", "input", "exec", "eval", "__import__", "now", "utcnow", "today",
+}  # fmt: skip
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -46,7 +46,7 @@ class House:
         self.clock = Clock()
         self.hub = Hub(Presence())
         self.lights = LightGroups(self.hub, self.clock, counting, off_after_s)
-        self.lights.start()
+        self.lights.startService()
 
     def watch(
         self, guild: int | None = None, channel: int | None = None
@@ -272,7 +272,7 @@ def test_a_follower_that_fails_is_dropped_and_the_rest_are_told(
 def test_stopping_leaves_no_timer():
     house = House(off_after_s=60)
     house.say(ready(HOME), arrived(HOME), SourceLost(0))
-    house.lights.stop()
+    house.lights.stopService()
     assert house.clock.getDelayedCalls() == []
 
 
@@ -326,7 +326,7 @@ def test_who_followed_all_along_was_told_what_a_late_comer_is_told(
         house.say(event)
         house.clock.advance(7)
     late = LightGroups(house.hub, Clock(), Counting(), None)
-    late.start()
+    late.startService()
     for scope, told in followed.items():
         assert told == [
             light for i, light in enumerate(told) if i == 0 or told[i - 1] != light

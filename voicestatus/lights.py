@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
+from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -63,7 +64,7 @@ class _Group:
         self.followers: dict[object, Tell] = {}
 
 
-class LightGroups:
+class LightGroups(Service):
     """The lights that signs follow, kept right at O(1) a change.
 
     While a guild is out of sight its last picture stands: for ever, or with
@@ -91,13 +92,15 @@ class LightGroups:
         self._given_up: set[GuildId | None] = set()
         self._leave: Callable[[], object] = lambda: None
 
-    def start(self) -> None:
+    def startService(self) -> None:
         """Follow the hub from now on."""
+        super().startService()
         self._watch(None, seen=self._hub.presence.heard)
         self._leave = self._hub.subscribe(self._changed)
 
-    def stop(self) -> None:
+    def stopService(self) -> None:
         """Stop following; the lights stay as they are."""
+        super().stopService()
         self._leave()
         for call in self._giving_up.values():
             call.cancel()

@@ -1,59 +1,82 @@
 """What is logged, and how: a level, text or JSON, and never a secret."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
+from constantly import NamedConstant
 from twisted.logger import (
     FilteringLogObserver,
+    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogLevelFilterPredicate,
+    PredicateResult,
     eventAsText,
 )
-from zope.interface import provider
+from zope.interface import implementer
 
 HIDDEN = "[secret]"
+
+# Twisted tells at info of each factory and each connection that it makes.
+_TALKATIVE = ("log_legacy", "twisted.web.client")
 
 
 def observer(
     stream: TextIO, level: str, layout: str, secrets: Iterable[str]
 ) -> ILogObserver:
     """Build what writes the log: a line each in `text`, an object a line in `json`."""
-    hide = tuple(secret for secret in secrets if secret)
+    writer = _Writer(stream, _as_json if layout == "json" else _as_text, secrets)
+    return FilteringLogObserver(writer, [_AtLeast(LogLevel.lookupByName(level))])
 
-    def clean(text: str) -> str:
-        for secret in hide:
-            text = text.replace(secret, HIDDEN)
-        return text
 
-    @provider(ILogObserver)
-    def write_text(event: LogEvent) -> None:
-        stream.write(
-            clean(
-                f"{_time(event)} {_level(event):<8} {event.get('log_namespace', '-')}"
-                f" {_message(event)}\n"
-            )
-        )
-        stream.flush()
+@implementer(ILogObserver)
+class _Writer:
+    def __init__(
+        self,
+        stream: TextIO,
+        layout: Callable[[LogEvent], str],
+        secrets: Iterable[str],
+    ) -> None:
+        self._stream, self._layout = stream, layout
+        plain = {secret for secret in secrets if secret}
+        self._secrets = plain | {json.dumps(secret)[1:-1] for secret in plain}
 
-    @provider(ILogObserver)
-    def write_json(event: LogEvent) -> None:
-        line = {
-            "time": _time(event),
-            "level": _level(event),
-            "logger": event.get("log_namespace", "-"),
-            "message": clean(_message(event)),
-        }
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        stream.flush()
+    def __call__(self, event: LogEvent) -> None:
+        line = self._layout(event)
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
-    wanted = LogLevelFilterPredicate(LogLevel.lookupByName(level))
-    return FilteringLogObserver(
-        write_json if layout == "json" else write_text, [wanted]
-    )
+
+@implementer(ILogFilterPredicate)
+class _AtLeast:
+    def __init__(self, level: NamedConstant) -> None:
+        self._level = level
+
+    def __call__(self, event: LogEvent) -> NamedConstant:
+        level = event.get("log_level") or LogLevel.info
+        talk = event.get("log_namespace", "").startswith(_TALKATIVE)
+        if talk and level == LogLevel.info:
+            level = LogLevel.debug
+        return PredicateResult.no if level < self._level else PredicateResult.maybe
+
+
+def _as_text(event: LogEvent) -> str:
+    source = event.get("log_namespace", "-")
+    return f"{_time(event)} {_level(event):<8} {source} {_message(event)}"
+
+
+def _as_json(event: LogEvent) -> str:
+    line = {
+        "time": _time(event),
+        "level": _level(event),
+        "logger": event.get("log_namespace", "-"),
+        "message": _message(event),
+    }
+    return json.dumps(line, ensure_ascii=False)
 
 
 def _time(event: LogEvent) -> str:

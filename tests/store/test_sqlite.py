@@ -137,17 +137,20 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
 @pytest_twisted.ensureDeferred
-async def test_a_read_only_file_is_a_clear_error(start_sqlite, open_folder):
+async def test_a_read_only_file_is_a_clear_error(
+    start_sqlite, open_folder, folder_mode
+):
     path = open_folder / "voicestatus.db"
     first = start_sqlite(path)
     await first.put("sign", "a", b"one")
     await first.stopService()
     path.chmod(0o444)
-    open_folder.chmod(0o555)
+    open_folder.chmod(folder_mode)
     with as_nobody():
         store = start_sqlite(path)
-        with pytest.raises(StoreError, match=r"voicestatus\.db (is read-only|cannot)"):
+        with pytest.raises(StoreError, match=r"voicestatus\.db is read-only; let this"):
             await store.put("sign", "a", b"two")
         await store.stopService()
     open_folder.chmod(0o755)
@@ -164,6 +167,13 @@ async def test_a_folder_where_nothing_may_be_written_is_a_clear_error(
             await store.get("sign", "a")
         await store.stopService()
     open_folder.chmod(0o755)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_folder_in_the_files_place_is_a_clear_error(start_sqlite, path):
+    path.mkdir()
+    with pytest.raises(StoreError, match=r"voicestatus\.db cannot be opened"):
+        await start_sqlite(path).get("sign", "a")
 
 
 @pytest_twisted.ensureDeferred

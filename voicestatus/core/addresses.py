@@ -68,6 +68,9 @@ class Addresses:
         return address is not None and any(address in net for net in self._trusted)
 
 
+NO_PROXIES = Addresses()
+
+
 def _network(text: str) -> Network:
     try:
         return ip_network(text, strict=False)

@@ -124,6 +124,9 @@ class Documents(Protocol):
 class Store(Service, Documents):
     """Documents with a life: usable from `startService` until `stopService`."""
 
+    problem: str | None = None
+    """Why the last call failed, for the operator; None when it did not."""
+
     def _refuse_unless_running(self) -> None:
         if not self.running:
             raise StoreError("the store is not open")

@@ -7,12 +7,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from voicestatus.core.errors import StoreError
-from voicestatus.store.documents import Change, Document, Put, Store, check
+from voicestatus.store.documents import (
+    Change,
+    Document,
+    Put,
+    Store,
+    VersionConflict,
+    check,
+)
 from voicestatus.store.worker import Worker
 
 T = TypeVar("T")
@@ -80,7 +87,18 @@ class SqliteStore(Store):
         return await self._ask(lambda connection: _write(connection, changes))
 
     def _ask(self, command: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        return self._worker.do(lambda: self._perform(command))
+        asked = self._worker.do(lambda: self._perform(command))
+        return asked.addCallbacks(self._went_well, self._went_wrong)
+
+    def _went_well(self, result: T) -> T:
+        self.problem = None
+        return result
+
+    def _went_wrong(self, failure: Failure) -> Failure:
+        # A conflict is an answer: the store itself is well.
+        conflict = failure.check(VersionConflict, CancelledError)
+        self.problem = None if conflict else failure.getErrorMessage()
+        return failure
 
     def _cannot_open(self, failure: Failure) -> None:
         self._log.critical("storage: {why}", why=failure.getErrorMessage())

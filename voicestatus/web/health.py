@@ -2,12 +2,61 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 Answer = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the whole program is, at one moment."""
+
+    discord_ready: bool
+    discord_heard: bool
+    gateway: str
+    problem: str | None
+    store_problem: str | None
+    guild: int | None
+    voice_users: int
+    signs: int
+    uptime_s: float
+    version: str
+
+
+def health(vitals: Vitals) -> Answer:
+    """Tell whether Discord is heard now.
+
+    The first six keys, their order and that `ok` is readiness are the original's.
+    """
+    return {
+        "ok": vitals.discord_ready,
+        "discordReady": vitals.discord_ready,
+        "guildId": None if vitals.guild is None else str(vitals.guild),
+        "voiceUsers": vitals.voice_users,
+        "espClients": vitals.signs,
+        "uptimeSec": int(vitals.uptime_s),
+        "gateway": vitals.gateway,
+        "problem": vitals.problem,
+        "version": vitals.version,
+    }
+
+
+def readiness(vitals: Vitals) -> Answer:
+    """Tell whether signs can be served: from memory, even while Discord is away."""
+    problems = [vitals.store_problem]
+    if vitals.gateway == "stopped" or not vitals.discord_heard:
+        problems.append(vitals.problem or "Discord has not spoken yet")
+    told = [problem for problem in problems if problem is not None]
+    return {"ok": not told, "problems": told}
+
+
+def liveness(_: Vitals) -> Answer:
+    """Tell that the process turns."""
+    return {"ok": True}
 
 
 class JsonAnswer(Resource):
@@ -47,11 +96,11 @@ class NotFound(Resource):
 class ExactTree(Resource):
     """Leaves at exact paths; anything else, deeper paths too, is `not found`."""
 
-    def __init__(self, leaves: Mapping[bytes, Resource]) -> None:
+    def __init__(self, leaves: Mapping[str, Resource]) -> None:
+        """Take paths such as `/health`."""
         super().__init__()
-        self._leaves = leaves
+        self._leaves = {path.encode(): leaf for path, leaf in leaves.items()}
 
     def getChild(self, path: bytes, request: Request) -> Resource:
-        if request.postpath:
-            return NotFound()
-        return self._leaves.get(path, NotFound())
+        whole = b"/" + b"/".join([path, *(request.postpath or ())])
+        return self._leaves.get(whole, NotFound())

@@ -1,0 +1,204 @@
+"""A whole program beside a simulated Discord, on real ports, and signs as they are."""
+
+import base64
+import os
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import Agent
+
+from voicestatus.services import Row
+from voicestatus.settings import Settings
+from voicestatus.simulator.service import SimulatedDiscord
+from voicestatus.tap import build
+from voicestatus.web.listen import Listener
+
+GUILD = 1187000000000000001
+TOKEN = "sesame"
+
+
+async def eventually(
+    holds: Callable[[], object], what: str = "", within_s: float = 10.0
+) -> None:
+    """Wait until something holds, or fail."""
+    from twisted.internet import reactor
+
+    deadline = reactor.seconds() + within_s
+    while not holds():
+        assert reactor.seconds() < deadline, what or "it never came to hold"
+        await deferLater(reactor, 0.01)
+
+
+class Sign(Protocol):
+    """A sign in the field, byte for byte. Source: WebSocketsClient.cpp 2.7.1."""
+
+    def __init__(self, port: int, path: str, token: str | None) -> None:
+        self._port, self._path, self._token = port, path, token
+        self._data = b""
+        self.head = b""
+        self.heard: list[str] = []
+        self.pongs = 0
+        self.closed: Deferred[None] = Deferred()
+        self.close_frame: bytes | None = None
+
+    @property
+    def light(self) -> str | None:
+        return next((t for t in reversed(self.heard) if t in {"0", "1"}), None)
+
+    def connectionMade(self) -> None:
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.transport.write(
+            (
+                f"GET {self._path} HTTP/1.1\r\n"
+                f"Host: localhost:{self._port}\r\n"
+                "Connection: Upgrade\r\n"
+                "Upgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\n"
+                f"Sec-WebSocket-Key: {key}\r\n"
+                "Sec-WebSocket-Protocol: arduino\r\n"
+                "Origin: file://\r\n"
+                "User-Agent: arduino-WebSocket-Client\r\n"
+                "\r\n"
+            ).encode()
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data
+        if not self.head:
+            head, end, rest = self._data.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self.head, self._data = head, rest
+            if self._token is not None:
+                self.say(f"AUTH:{self._token}")
+        while len(self._data) >= 2:
+            length = self._data[1]
+            assert length < 126
+            if len(self._data) < 2 + length:
+                return
+            opcode = self._data[0] & 15
+            body, self._data = self._data[2 : 2 + length], self._data[2 + length :]
+            match opcode:
+                case 1:
+                    self.heard.append(body.decode())
+                case 8:
+                    self.close_frame = body
+                case 9:
+                    self._send(10, body)
+                case 10:
+                    self.pongs += 1
+
+    def say(self, text: str) -> None:
+        self._send(1, text.encode())
+
+    def ping(self) -> None:
+        self._send(9, b"")
+
+    def _send(self, opcode: int, body: bytes) -> None:
+        mask = os.urandom(4)
+        masked = bytes(b ^ mask[i % 4] for i, b in enumerate(body))
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(body))
+        self.transport.write(head + mask + masked)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed.callback(None)
+
+
+class House:
+    """The program under test, its simulated Discord, and all that was opened."""
+
+    def __init__(self, reactor: Any, folder: Path) -> None:
+        self.reactor, self._folder = reactor, folder
+        self.discord = SimulatedDiscord(reactor, guilds=[GUILD])
+        self.program: Row | None = None
+        self._signs: list[Sign] = []
+
+    @property
+    def guild(self) -> Any:
+        return self.discord.world.guilds[GUILD]
+
+    async def start(self, **settings: str) -> None:
+        if not self.discord.running:
+            self.discord.startService()
+            await self.discord.listening()
+        self.program = Row()
+        given = {
+            "DISCORD_TOKEN": "bot-token",
+            "ESP_AUTH_TOKEN": TOKEN,
+            "DISCORD_API_URL": self.discord.url,
+            "STORAGE_URL": f"sqlite:{self._folder}/voicestatus.db",
+        }
+        chosen = Settings.model_validate(given | settings)
+        build(chosen, self.reactor, ["tcp:0:interface=127.0.0.1"], self.program)
+        self.program.startService()
+
+    async def stop(self) -> None:
+        if self.program is not None and self.program.running:
+            await self.program.stopService()
+
+    async def end(self) -> None:
+        await self.stop()
+        for sign in self._signs:
+            sign.transport.abortConnection()
+            await sign.closed
+        await self.discord.stopService()
+
+    def listeners(self) -> list[Listener]:
+        assert self.program is not None
+        return [part for part in self.program if isinstance(part, Listener)]
+
+    @property
+    def port(self) -> int:
+        port = self.listeners()[0].port
+        assert port is not None
+        return port.getHost().port
+
+    async def sign(self, path: str = "/ws", token: str | None = TOKEN) -> Sign:
+        sign = Sign(self.port, path, token)
+        endpoint = HostnameEndpoint(self.reactor, "127.0.0.1", self.port)
+        await connectProtocol(endpoint, sign)
+        self._signs.append(sign)
+        return sign
+
+    async def get(self, path: str, port: int | None = None, **headers: str) -> Any:
+        """GET; return (status, body)."""
+        agent = Agent(self.reactor)
+        answer = await treq.get(
+            f"http://127.0.0.1:{port or self.port}{path}", headers=headers, agent=agent
+        )
+        return answer.code, await answer.content()
+
+    async def ready(self) -> None:
+        deadline = self.reactor.seconds() + 10
+        while (await self.get("/health"))[0] != 200:
+            assert self.reactor.seconds() < deadline, await self.get("/health")
+            await deferLater(self.reactor, 0.02)
+
+    async def metric(self, name: str) -> float:
+        _, body = await self.get("/metrics")
+        lines = body.decode().splitlines()
+        return sum(float(x.rsplit(" ", 1)[1]) for x in lines if x.startswith(name))
+
+
+@pytest_twisted.async_yield_fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    from twisted.internet import reactor
+
+    house = House(reactor, tmp_path)
+    yield house
+    await house.end()
+
+
+@pytest.fixture
+def soon() -> Callable[..., Any]:
+    return eventually

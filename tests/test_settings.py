@@ -1,0 +1,196 @@
+"""Settings: what is read, what is refused by name, and that no value is ever told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicestatus.core.errors import ConfigError
+from voicestatus.settings import Settings, examine, judge, load
+
+RIGHT = {"DISCORD_TOKEN": "bot-token", "ESP_AUTH_TOKEN": "sign-token"}
+
+WRONG = {
+    "GUILD_ID": "12x",
+    "PORT": "70000",
+    "ESP_WS_PORT": "x",
+    "HOST": "not an address",
+    "HEALTH_PORT": "0",
+    "WS_PATH": "/health",
+    "TRUSTED_PROXIES": "10.0.0.0/99",
+    "STORAGE_URL": "mysql://root:hunter2@db",
+    "COUNT_BOTS": "perhaps",
+    "COUNT_AFK": "17",
+    "UNKNOWN_POLICY": "guess",
+    "UNKNOWN_AFTER": "soon",
+    "DISCORD_API_URL": "ftp://example.org",
+    "LOG_LEVEL": "loud",
+    "LOG_FORMAT": "xml",
+    "DISCORD_TOKEN": "bell\x07",
+    "ESP_AUTH_TOKEN": "bell\x07",
+    "ADMIN_TOKEN": "bell\x07",
+    "METRICS_TOKEN": "bell\x07",
+    "DISCORD_TOKEN_FILE": "/nowhere/token",
+}
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (*RIGHT, *WRONG, "STATE_DIRECTORY", "ESP_AUTH_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / ".env"
+
+
+def written(file: Path, values: dict[str, str]) -> str:
+    file.write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
+    return str(file)
+
+
+def test_two_tokens_are_enough(env_file: Path):
+    settings = load(written(env_file, RIGHT))
+    assert settings.discord_token.get_secret_value() == "bot-token"
+    assert settings.port == 8080
+    assert settings.ws_path == "/ws"
+    assert settings.storage_url == "sqlite:voicestatus.db"
+    assert settings.guild_id == ()
+    assert settings.unknown_policy == "hold"
+
+
+def test_the_environment_beats_the_file_and_both_beat_a_default(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ESP_AUTH_TOKEN", "from the environment")
+    settings = load(
+        written(env_file, RIGHT),
+        {"ESP_AUTH_TOKEN": "default", "ADMIN_TOKEN": "default"},
+    )
+    assert settings.esp_auth_token.get_secret_value() == "from the environment"
+    assert settings.discord_token.get_secret_value() == "bot-token"
+    assert settings.admin_token is not None
+    assert settings.admin_token.get_secret_value() == "default"
+
+
+def test_several_guilds_and_proxies_are_separated_by_commas(env_file: Path):
+    settings = load(
+        written(
+            env_file,
+            RIGHT
+            | {"GUILD_ID": "12, 34,", "TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8,::1"},
+        )
+    )
+    assert settings.guild_id == (12, 34)
+    assert [str(n) for n in settings.trusted_proxies] == [
+        "127.0.0.1/32",
+        "10.0.0.0/8",
+        "::1/128",
+    ]
+
+
+def test_the_originals_name_of_the_port_is_known_and_the_new_one_wins(env_file: Path):
+    assert load(written(env_file, RIGHT | {"ESP_WS_PORT": "8081"})).port == 8081
+    both = RIGHT | {"ESP_WS_PORT": "8081", "PORT": "8082"}
+    assert load(written(env_file, both)).port == 8082
+
+
+def test_an_empty_value_is_no_value(env_file: Path):
+    assert load(written(env_file, RIGHT | {"PORT": "", "GUILD_ID": ""})).port == 8080
+
+
+def test_a_secret_may_come_from_a_file(env_file: Path, tmp_path: Path):
+    (tmp_path / "token").write_text("from a file\n")
+    path = str(tmp_path / "token")
+    values = {"DISCORD_TOKEN_FILE": path, "ESP_AUTH_TOKEN": "x"}
+    settings = load(written(env_file, values), {"DISCORD_TOKEN": "default"})
+    assert settings.discord_token.get_secret_value() == "from a file"
+
+
+def test_under_systemd_the_store_lies_in_the_state_directory(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/voicestatus:/other")
+    settings = load(written(env_file, RIGHT))
+    assert settings.storage_url == "sqlite:/var/lib/voicestatus/voicestatus.db"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_refused_by_name_and_not_shown(env_file: Path, name: str):
+    values = RIGHT | {name: WRONG[name]}
+    if name.endswith("_FILE"):
+        del values[name.removesuffix("_FILE")]
+    with pytest.raises(ConfigError) as caught:
+        load(written(env_file, values))
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines] == [name]
+    assert WRONG[name] not in str(caught.value)
+
+
+def test_every_wrong_variable_is_named_at_once(env_file: Path):
+    values = {n: v for n, v in WRONG.items() if n != "ESP_WS_PORT"}
+    with pytest.raises(ConfigError) as caught:
+        load(written(env_file, values))
+    named = {line.split()[0] for line in str(caught.value).splitlines()}
+    assert named == values.keys() - {"DISCORD_TOKEN_FILE"}
+
+
+def test_a_missing_token_is_named(env_file: Path):
+    with pytest.raises(ConfigError, match=r"DISCORD_TOKEN should hold(.|\n)*ESP_AUTH"):
+        load(written(env_file, {"PORT": "8080"}))
+
+
+def test_the_health_port_cannot_be_the_port(env_file: Path):
+    with pytest.raises(ConfigError, match="HEALTH_PORT"):
+        load(written(env_file, RIGHT | {"PORT": "3000", "HEALTH_PORT": "3000"}))
+
+
+def test_a_file_that_cannot_be_read_is_named(env_file: Path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(str(env_file))
+    env_file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(str(env_file))
+
+
+def test_an_old_file_is_understood_and_what_is_not_is_told_by_line(env_file: Path):
+    env_file.write_text(
+        "# the original's\n"
+        "DISCORD_TOKEN=abc\n"
+        "ESP_WS_PORT=8080\n"
+        "CLOUDFLARE_TUNNEL_TOKEN=xyz\n"
+        "\n"
+        "// Fix below\n"
+        "npm install\n"
+        "LOG_LEVEL=loud # very\n"
+    )
+    found = examine(str(env_file))
+    assert found.understood == ("DISCORD_TOKEN", "ESP_WS_PORT", "LOG_LEVEL")
+    assert found.unknown == ("CLOUDFLARE_TUNNEL_TOKEN",)
+    assert found.unreadable_lines == (6, 7)
+    assert judge(str(env_file)).keys() == {"ESP_AUTH_TOKEN", "LOG_LEVEL"}
+
+
+def test_no_secret_is_in_the_settings_text(env_file: Path):
+    settings = load(written(env_file, RIGHT | {"ADMIN_TOKEN": "admin-token"}))
+    for text in (repr(settings), str(settings)):
+        assert not any(token in text for token in ("bot-", "sign-", "admin-t"))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([f.validation_alias for f in Settings.model_fields.values()])
+        .filter(lambda alias: isinstance(alias, str))
+        .map(str),
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00'\\"), min_size=5),
+    )
+)
+def test_whatever_is_given_it_is_taken_or_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]
+):
+    file = tmp_path_factory.mktemp("env") / ".env"
+    file.write_text(
+        "".join(f"{name}='{value}'\n" for name, value in values.items()), "utf-8"
+    )
+    wrong = judge(str(file))
+    assert wrong.keys() <= values.keys() | {"DISCORD_TOKEN", "ESP_AUTH_TOKEN"}
+    for should in wrong.values():
+        assert should.startswith("should hold ")

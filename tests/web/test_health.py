@@ -1,0 +1,94 @@
+"""Health: the original's keys and bytes, and three honest answers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from twisted.web.test.requesthelper import DummyRequest
+
+from voicestatus.web.health import (
+    ExactTree,
+    JsonAnswer,
+    Vitals,
+    health,
+    liveness,
+    readiness,
+)
+
+WELL = Vitals(
+    discord_ready=True,
+    discord_heard=True,
+    gateway="ready",
+    problem=None,
+    store_problem=None,
+    guild=1187000000000000001,
+    voice_users=3,
+    signs=2,
+    uptime_s=61.9,
+    version="1.2.3",
+)
+
+
+def asked(vitals: Vitals) -> tuple[int, bytes]:
+    request = DummyRequest([b""])
+    body = JsonAnswer(lambda: health(vitals)).render_GET(request)
+    return request.responseCode, body
+
+
+def test_health_begins_with_the_originals_bytes():
+    status, body = asked(WELL)
+    assert status == 200
+    assert body.startswith(
+        b'{"ok":true,"discordReady":true,"guildId":"1187000000000000001",'
+        b'"voiceUsers":3,"espClients":2,"uptimeSec":61,'
+    )
+
+
+def test_health_is_503_while_discord_is_not_ready_and_says_what_is_wrong():
+    status, body = asked(
+        replace(WELL, discord_ready=False, gateway="stopped", problem="wrong token")
+    )
+    assert status == 503
+    told = json.loads(body)
+    assert told["ok"] is told["discordReady"] is False
+    assert (told["gateway"], told["problem"]) == ("stopped", "wrong token")
+
+
+def test_with_several_guilds_the_guild_is_null():
+    assert health(replace(WELL, guild=None))["guildId"] is None
+
+
+def test_signs_can_be_served_from_memory_while_discord_is_away():
+    away = replace(WELL, discord_ready=False, gateway="waiting", problem="no route")
+    assert readiness(away)["ok"] is True
+
+
+@pytest.mark.parametrize(
+    "ill",
+    [
+        replace(WELL, discord_heard=False, discord_ready=False),
+        replace(WELL, discord_ready=False, gateway="stopped", problem="wrong token"),
+        replace(WELL, store_problem="the disk is full"),
+    ],
+)
+def test_it_is_not_ready_without_discord_or_its_store(ill: Vitals):
+    answer = readiness(ill)
+    assert answer["ok"] is False
+    assert answer["problems"]
+    assert liveness(ill)["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/health", True), ("/health/", False), ("/health/x", False), ("/", False)],
+)
+def test_only_exact_paths_are_found(path: str, found: bool):
+    leaf = JsonAnswer(lambda: liveness(WELL))
+    tree = ExactTree({"/health": leaf})
+    first, *rest = path.encode()[1:].split(b"/")
+    request = DummyRequest(rest)
+    resource = tree.getChild(first, request)
+    assert (resource is leaf) is found
+    if not found:
+        assert resource.render(request) == b"not found"
+        assert request.responseCode == 404

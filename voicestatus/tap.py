@@ -1,0 +1,307 @@
+"""The one place where the parts meet: options, settings, and who knows whom."""
+
+import random
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any, ClassVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from pydantic import SecretStr
+from twisted.application.service import IServiceCollection
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from voicestatus.core.addresses import Addresses
+from voicestatus.core.errors import ConfigError
+from voicestatus.core.ports import Lights
+from voicestatus.core.presence import Event, Presence
+from voicestatus.demo import Narrator, simulated_discord
+from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.service import DeviceFactory, DeviceService
+from voicestatus.discord.gateway.service import GatewayService
+from voicestatus.hub import Hub
+from voicestatus.lights import Counting, LightGroups
+from voicestatus.logs import observer
+from voicestatus.services import Row
+from voicestatus.settings import Settings, examine, load
+from voicestatus.store.documents import Store
+from voicestatus.store.open import open_store
+from voicestatus.web.front import Front, UpgradeResource
+from voicestatus.web.health import (
+    ExactTree,
+    JsonAnswer,
+    Vitals,
+    health,
+    liveness,
+    readiness,
+)
+from voicestatus.web.listen import Listener
+from voicestatus.web.metrics import Metrics, ReactorLag
+from voicestatus.web.site import QuietSite
+
+_log = Logger()
+VERSION = version("voicestatus")
+DEFAULT_ENV_FILE = ".env"
+PRESENCE_INTENTS = 1 | 128
+"""GUILDS and GUILD_VOICE_STATES: neither is privileged."""
+
+
+class Options(usage.Options):
+    """What `twistd voicestatus` takes; all else is a setting."""
+
+    optFlags: ClassVar = [
+        ["demo", None, "run with a simulated Discord; needs no account"]
+    ]
+    optParameters: ClassVar = [
+        ["env-file", None, None, "file with settings [default: .env, if there is one]"]
+    ]
+    longdesc = "Lights signs when somebody is in voice on Discord. Settings: README.md."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen on this Twisted endpoint instead of HOST and PORT; may be repeated."""
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> None:
+        """Show the version and exit."""
+        sys.stdout.write(f"voicestatus {VERSION}\n")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        env_file = self["env-file"]
+        if env_file is None and Path(DEFAULT_ENV_FILE).is_file():
+            env_file = DEFAULT_ENV_FILE
+        self.unreadable: tuple[int, ...] = ()
+        self.demo_token = secrets.token_urlsafe(18) if self["demo"] else None
+        try:
+            self.settings = load(env_file, self._demo_defaults())
+            if env_file is not None:
+                self.unreadable = examine(env_file).unreadable_lines
+        except ConfigError as e:
+            raise SystemExit(f"voicestatus cannot start:\n{e}") from None
+
+    def _demo_defaults(self) -> dict[str, str]:
+        if self.demo_token is None:
+            return {}
+        return {
+            "DISCORD_TOKEN": secrets.token_urlsafe(),
+            "ESP_AUTH_TOKEN": self.demo_token,
+            "STORAGE_URL": "memory:",
+        }
+
+
+class Program(Row):
+    """Everything that runs; in the foreground it also says how to log."""
+
+    def __init__(self, log: ILogObserver | None = None) -> None:
+        super().__init__()
+        self._observer = log
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        # twistd asks its application how to log, before anything is started.
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+
+def makeService(options: Options) -> Program:
+    """Make the program; started, it serves until it is stopped."""
+    from twisted.internet import reactor  # noqa: PLC0415 - the one place that has it
+
+    settings = options.settings
+    program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
+    if options.demo_token is not None:
+        discord, api_url = simulated_discord(settings.guild_id, reactor)
+        discord.setServiceParent(program)
+        settings = settings.model_copy(update={"discord_api_url": api_url})
+    lights = build(settings, reactor, options["listen"], program)
+    if options.demo_token is not None:
+        front = next(part for part in program if isinstance(part, Listener))
+        token = settings.esp_auth_token.get_secret_value()
+        narrator = Narrator(front, settings.ws_path, token, lights, sys.stdout)
+        narrator.setServiceParent(program)
+    for line in options.unreadable:
+        _log.warn("line {line} of the settings file is not NAME=VALUE", line=line)
+    if settings.admin_token is None:
+        _log.info("the admin side is closed: ADMIN_TOKEN is not set")
+    return program
+
+
+def build(
+    settings: Settings, reactor: Any, listen: Sequence[str], program: Row
+) -> Lights:
+    """Make the parts, tell each whom it needs, and put them in a row.
+
+    Nothing is opened. In the row stands first what the others need to the very end.
+
+    :raises SystemExit: when one of `listen` is no endpoint.
+    """
+    disable_created_metrics()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    store = open_store(settings.storage_url, reactor)
+    hub = Hub(Presence(settings.guild_id))
+    policy_off = settings.unknown_policy == "off"
+    lights = LightGroups(
+        hub,
+        reactor,
+        Counting(settings.count_bots, settings.count_afk),
+        settings.unknown_after_s if policy_off else None,
+    )
+    devices = DeviceFactory(
+        lights,
+        settings.esp_auth_token.get_secret_value().encode(),
+        reactor,
+        DeviceMetrics(registry),
+        Addresses(settings.trusted_proxies),
+    )
+    gateway = GatewayService(
+        token=settings.discord_token.get_secret_value(),
+        api_url=settings.discord_api_url,
+        intents=PRESENCE_INTENTS,
+        deliver=_timed(hub.apply, devices, registry),
+        documents=store,
+        registry=registry,
+        reactor=reactor,
+        monotonic=perf_counter,
+        wall=time,
+        jitter=random.SystemRandom().random,
+    )
+    vitals = _vitals(settings, store, hub, lights, devices, gateway, reactor)
+    health_leaf = JsonAnswer(lambda: health(vitals()))
+    ws_path = settings.ws_path.encode()
+    root = ExactTree(
+        {
+            "/health": health_leaf,
+            "/livez": JsonAnswer(lambda: liveness(vitals())),
+            "/readyz": JsonAnswer(lambda: readiness(vitals())),
+            "/metrics": Metrics(registry, _revealed(settings.metrics_token)),
+            settings.ws_path: UpgradeResource(devices),
+        }
+    )
+    front = Front(reactor, QuietSite(root, reactor), {ws_path: devices})
+    parts = [
+        store,
+        gateway,
+        lights,
+        ReactorLag(reactor, registry),
+        DeviceService(devices, reactor),
+        *(
+            _listener(text, front, reactor)
+            for text in listen or [_own(settings.port, settings)]
+        ),
+    ]
+    if settings.health_port is not None:
+        alone = QuietSite(ExactTree({"/health": health_leaf}), reactor)
+        parts.append(_listener(_own(settings.health_port, settings), alone, reactor))
+    for part in parts:
+        part.setServiceParent(program)
+    return lights
+
+
+def _own(port: int, settings: Settings) -> str:
+    return f"tcp:{port}:interface={quoteStringArgument(settings.host)}"
+
+
+def _listener(text: str, factory: IProtocolFactory, reactor: Any) -> Listener:
+    try:
+        endpoint = serverFromString(reactor, text)
+    except (ValueError, TypeError, KeyError, OSError) as e:
+        raise SystemExit(f"voicestatus cannot listen on {text}: {e}") from None
+    return Listener(text, endpoint, factory)
+
+
+def _timed(
+    apply: Callable[[Event], object],
+    devices: DeviceFactory,
+    registry: CollectorRegistry,
+) -> Callable[[Event, float], None]:
+    """Measure from an event's bytes to the last sign's, where a light changed."""
+    took = Histogram(
+        "voicestatus_event_to_frame_seconds",
+        "From the arrival of an event to the light's frame in every sign's socket.",
+        registry=registry,
+        buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+    )
+
+    def deliver(event: Event, arrived_at: float) -> None:
+        flips = devices.flips
+        apply(event)
+        if devices.flips != flips:
+            took.observe(perf_counter() - arrived_at)
+
+    return deliver
+
+
+def _vitals(
+    settings: Settings,
+    store: Store,
+    hub: Hub,
+    lights: LightGroups,
+    devices: DeviceFactory,
+    gateway: GatewayService,
+    clock: IReactorTime,
+) -> Callable[[], Vitals]:
+    started_at = clock.seconds()
+
+    def vitals() -> Vitals:
+        status = gateway.status
+        guilds = settings.guild_id or tuple(hub.presence.guilds)
+        return Vitals(
+            discord_ready=status.ready,
+            discord_heard=hub.presence.heard,
+            gateway=status.state.value,
+            problem=status.problem,
+            store_problem=store.problem,
+            guild=guilds[0] if len(guilds) == 1 else None,
+            voice_users=lights.everything.count,
+            signs=devices.connected,
+            uptime_s=clock.seconds() - started_at,
+            version=VERSION,
+        )
+
+    return vitals
+
+
+def _in_foreground(twistd: usage.Options | None) -> bool:
+    """Whether `twistd -n` runs us and was not told itself where to log."""
+    told: Mapping[str, object] = twistd or {}
+    return bool(told.get("nodaemon")) and not (
+        told.get("logfile") or told.get("syslog") or told.get("logger")
+    )
+
+
+def _log_of(settings: Settings) -> ILogObserver:
+    secrets_ = (
+        settings.discord_token,
+        settings.esp_auth_token,
+        settings.admin_token,
+        settings.metrics_token,
+    )
+    return observer(
+        sys.stdout,
+        settings.log_level,
+        settings.log_format,
+        [text for secret in secrets_ if (text := _revealed(secret))],
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

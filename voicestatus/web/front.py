@@ -1,0 +1,192 @@
+"""One port: reads a connection's first request head, then steps aside.
+
+An upgrade on a known path goes to that path's factory without a Twisted Web request,
+which would cost it half as much again; everything else goes to the site.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from voicestatus.devices.keepalive import Deadlines
+
+MAX_HEAD_BYTES = 8192
+HEAD_WITHIN_S = 5.0
+"""As long as the devices wait. Source: WebSockets.h 2.7.1:125."""
+SWEEP_EVERY_S = 1.0
+
+_REQUEST = re.compile(
+    rb"GET (?:(?:http|ws)s?://[^/?# ]*)?(/[^?# ]*)(?:\?[^# ]*)? HTTP/1\.1\r\n",
+    re.IGNORECASE,
+)
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*websocket", re.IGNORECASE)
+_METHOD = re.compile(rb"[A-Z]+(?: |\Z)")
+_NOT_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+Transport = Any
+"""Twisted has no one type for what tcp.Server and its wrappers can do."""
+
+
+def hand_over(transport: Transport, factory: IProtocolFactory, data: bytes) -> None:
+    """Put a new protocol in the place of the one that a transport feeds.
+
+    `protocol` and `wrappedProtocol` are what TCP and Unix transports, and wrappers
+    (TLS, the PROXY protocol), deliver to. That is no promise of theirs, so it is done
+    here and nowhere else; Autobahn's WebSocketResource relies on the same.
+    """
+    new = factory.buildProtocol(transport.getPeer())
+    if new is None:
+        transport.abortConnection()
+        return
+    wrapped = isinstance(transport, ProtocolWrapper)
+    setattr(transport, "wrappedProtocol" if wrapped else "protocol", new)
+    new.makeConnection(transport)
+    new.dataReceived(data)
+
+
+class Peek(Protocol):
+    """Waits for one whole request head, and is gone once it is there."""
+
+    factory: "Front"
+    transport: Transport
+    _data = b""
+
+    def connectionMade(self) -> None:
+        self.factory.waiting.add(self, self.factory.now())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        self.factory.waiting.discard(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.transport.disconnecting:
+            return
+        # Empty lines before a request are allowed. Source: RFC 9112 2.2.
+        self._data = data = (self._data + data).lstrip(b"\r\n")
+        end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        if end >= 0 and _METHOD.match(data):
+            self._step_aside(data, end)
+        elif end >= 0 or len(data) >= MAX_HEAD_BYTES or not _may_be_http(data):
+            self._refuse()
+
+    def _step_aside(self, data: bytes, end: int) -> None:
+        front, transport = self.factory, self.transport
+        front.waiting.discard(self)
+        self.transport, self._data = None, b""
+        hand_over(transport, front.choose(data, end), data)
+
+    def _refuse(self) -> None:
+        self._data = b""
+        self.transport.write(_NOT_HTTP)
+        self.transport.loseConnection()
+
+    def cut_off(self) -> None:
+        self.transport.abortConnection()
+
+
+class Front(ServerFactory[Peek]):
+    """The factory to listen with: `routes` maps a path to who takes its upgrades."""
+
+    protocol = Peek
+    noisy = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        site: IProtocolFactory,
+        routes: Mapping[bytes, IProtocolFactory],
+    ) -> None:
+        self.now = clock.seconds
+        self.waiting = Deadlines[Peek](HEAD_WITHIN_S)
+        self._site, self._routes = site, dict(routes)
+        self._sweeper = LoopingCall(self._sweep)
+        self._sweeper.clock = clock
+
+    def startFactory(self) -> None:
+        # They listen nowhere themselves: without this the site writes no access log.
+        for factory in (self._site, *self._routes.values()):
+            factory.doStart()
+        self._sweeper.start(SWEEP_EVERY_S, now=False)
+
+    def stopFactory(self) -> None:
+        self._sweeper.stop()
+        for factory in (self._site, *self._routes.values()):
+            factory.doStop()
+
+    def choose(self, data: bytes, end: int) -> IProtocolFactory:
+        """Tell who takes the request whose head ends at `end`."""
+        request = _REQUEST.match(data)
+        if request and _UPGRADE.search(data, 0, end):
+            return self._routes.get(request[1], self._site)
+        return self._site
+
+    def _sweep(self) -> None:
+        for peek in self.waiting.due(self.now()):
+            peek.cut_off()
+
+
+class UpgradeResource(Resource):
+    """Takes an upgrade that comes on a connection which served pages before.
+
+    nginx does that with its kept-alive upstream connections. All else on this path
+    is told to upgrade.
+    """
+
+    isLeaf = True
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def render(self, request: Request) -> bytes | int:
+        upgrade = request.getHeader(b"upgrade") or b""
+        body = request.content.read(1) if request.content else b""
+        if (
+            request.method != b"GET"
+            or request.clientproto != b"HTTP/1.1"
+            or b"websocket" not in upgrade.lower()
+            or body
+        ):
+            request.setResponseCode(426, b"Upgrade Required")
+            request.setHeader(b"upgrade", b"websocket")
+            request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+            return b"Upgrade Required"
+        channel: Any = request.channel
+        transport: Transport = channel.transport
+        # The channel is the transport's producer: left there it would stay in memory,
+        # and under TLS the connection would never close.
+        transport.unregisterProducer()
+        channel.setTimeout(None)
+        channel.requests.clear()
+        channel.transport = None
+        after = channel.clearLineBuffer()
+        hand_over(transport, self._factory, _head_of(request) + after)
+        return NOT_DONE_YET
+
+
+def _may_be_http(data: bytes) -> bool:
+    return not data or bool(_METHOD.match(data))
+
+
+def _head_of(request: Request) -> bytes:
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method, request.uri),
+        *(
+            b"%b: %b" % (name, value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,0 +1,64 @@
+"""Opens a listening endpoint, or says in one line why it cannot."""
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class Listener(Service):
+    """Listens while it runs; when it cannot, the whole program does not start."""
+
+    _log = Logger()
+
+    def __init__(
+        self, what: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+    ) -> None:
+        self._what, self._endpoint, self._factory = what, endpoint, factory
+        self.port: IListeningPort | None = None
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches it: `localhost:8080`, or the endpoint's text."""
+        host = None if self.port is None else self.port.getHost()
+        if isinstance(host, IPv4Address | IPv6Address):
+            return f"localhost:{host.port}"
+        return self._what
+
+    def startService(self) -> None:
+        """:raises SystemExit: with one line that names the endpoint and the reason."""
+        super().startService()
+        failures: list[Failure] = []
+        d = self._endpoint.listen(self._factory)
+        d.addCallbacks(self._opened, failures.append)
+        if failures:
+            raise SystemExit(
+                f"voicestatus cannot listen on {self._what}: {_reason(failures[0])}"
+            )
+
+    def stopService(self) -> Deferred[object]:
+        super().stopService()
+        port, self.port = self.port, None
+        if port is None:
+            return maybeDeferred(lambda: None)
+        return maybeDeferred(port.stopListening)
+
+    def _opened(self, port: IListeningPort) -> None:
+        self.port = port
+        self._log.info("listening on {what}", what=self._what)
+
+
+def _reason(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
