@@ -16,7 +16,7 @@ from voicestatus.simulator.service import SimulatedDiscord
 from voicestatus.web.listen import Listener
 
 PEOPLE = 4
-CHANGES_PER_S = 0.5
+CHANGES_PER_S = 1.0
 
 _WELCOME = """
 This is voicestatus' demo: Discord is simulated, its people come and go.
