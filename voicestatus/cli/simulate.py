@@ -18,9 +18,9 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from voicestatus.simulator.service import SimulatedDiscord
-from voicestatus.simulator.session import Rules
+from voicestatus.simulator.sessions import Rules
 from voicestatus.simulator.signs import SignFleet, Tally
-from voicestatus.simulator.tls import write_certificate
+from voicestatus.simulator.tls import ServerTls, write_certificate
 
 SNOWFLAKE = click.IntRange(0, 2**64 - 1)
 
@@ -65,9 +65,7 @@ def simulate_discord(
         people=people,
         rate_per_s=rate,
         seed=seed,
-        certificate=None
-        if folder is None
-        else write_certificate(folder, lambda: datetime.now(UTC)),
+        certificate=None if folder is None else _certificate(folder),
     )
     failed: list[str] = []
 
@@ -91,6 +89,13 @@ def simulate_discord(
     reactor.run()
     if failed:
         raise click.ClickException(failed[0])
+
+
+def _certificate(folder: Path) -> ServerTls:
+    try:
+        return write_certificate(folder, lambda: datetime.now(UTC))
+    except OSError as e:
+        raise click.ClickException(f"cannot write to {folder}: {e.strerror}") from e
 
 
 @click.command("simulate-signs")

@@ -55,5 +55,5 @@ class Faults:
 
 
 def _split(route: str) -> tuple[str, ...]:
-    path = route.split(" ")[-1].removeprefix(BASE).split("?")[0]
+    path = route.rpartition(" ")[2].removeprefix(BASE).partition("?")[0]
     return tuple(part for part in path.split("/") if part)

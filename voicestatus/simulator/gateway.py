@@ -23,10 +23,10 @@ from voicestatus.simulator.session import (
     Effect,
     Publish,
     Send,
-    Sessions,
     Supplant,
     Wake,
 )
+from voicestatus.simulator.sessions import Sessions
 from voicestatus.simulator.world import Dispatch, World
 
 CLOSE_WAIT_S = 2.0
@@ -78,11 +78,6 @@ class Gateway:
         newest = (connected or sessions)[-1:]
         return newest[0].seq if newest else self.world.changes
 
-    @property
-    def connected(self) -> int:
-        """How many clients are connected."""
-        return len(self._links)
-
     # -- links -------------------------------------------------------------------
 
     def join(self, link: "GatewayLink", resume_url: str) -> Connection:
@@ -110,7 +105,7 @@ class Gateway:
     def drop(self) -> None:
         """Reset each connection's TCP."""
         for link in tuple(self._links.values()):
-            link.transport.abortConnection()
+            link.abort()
 
     def close(self, code: int, reason: str = "as told") -> None:
         """Close each connection with that code."""
@@ -185,21 +180,22 @@ class GatewayLink(WebSocketServerProtocol):
         else:
             self._hello()
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002 - Autobahn's
         if self._connection is not None:
             self.perform(self._connection.receive(payload, self._now()))
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+    def onClose(self, wasClean: bool, code: int | None, reason: object) -> None:  # noqa: ARG002 - Autobahn's
         for timer in (self._wake, self._begin, self._end, self._unstall):
             if timer is not None and timer.active():
                 timer.cancel()
         if self._connection is not None:
-            remote = self.remoteCloseCode if wasClean else None
-            self._connection.lost(remote, self._now())
+            self._connection.lost(code if wasClean else None, self._now())
             self.factory.gateway.leave(self._connection)
 
     def put(self, payload: bytes) -> None:
         """Send one message, or hold it while the link is stalled."""
+        if self.state != self.STATE_OPEN:
+            return  # the client has closed; its session keeps what it misses
         if self._unstall is not None:
             self._held.append(payload)
         else:
@@ -210,6 +206,11 @@ class GatewayLink(WebSocketServerProtocol):
         if self._unstall is not None:
             self._unstall.cancel()
         self._unstall = self.factory.gateway.clock.callLater(seconds, self._go_on)
+
+    def abort(self) -> None:
+        """Reset the TCP connection."""
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def perform(self, effects: list[Effect]) -> None:
         """Do what the connection decided."""
@@ -227,9 +228,7 @@ class GatewayLink(WebSocketServerProtocol):
                 case Close(code, reason):
                     # Autobahn's sendClose refuses 1001 and its like.
                     self.sendCloseFrame(code, reason.encode())
-                    self._end = gateway.clock.callLater(
-                        CLOSE_WAIT_S, self.transport.abortConnection
-                    )
+                    self._end = gateway.clock.callLater(CLOSE_WAIT_S, self.abort)
 
     def _hello(self) -> None:
         if self._connection is not None:
@@ -282,7 +281,8 @@ class GatewayResource(Resource):
             request.setResponseCode(426, b"Upgrade Required")
             request.setHeader(b"upgrade", b"websocket")
             return b"This is a WebSocket."
-        channel, transport = request.channel, request.channel.transport
+        channel: Any = request.channel
+        transport = channel.transport
         answer = self._upgrade(request)
         if answer == NOT_DONE_YET:
             # Else the channel stays the transport's producer, and TLS never closes.

@@ -232,6 +232,15 @@ class Guild:
     unavailable: bool = False
     """In outage: who is in voice still changes, but nobody is told."""
 
+    @property
+    def rooms(self) -> list[int]:
+        """Where people talk: the voice channels, without the AFK one."""
+        return [
+            channel.id
+            for channel in self.channels.values()
+            if channel.type == VOICE and channel.id != self.afk
+        ]
+
     def payload(self) -> Json:
         """As in GUILD_UPDATE: neither channels nor people."""
         return {

@@ -37,7 +37,7 @@ FIRST_MOMENT = 283_000_000_000
 SEED_STEP = 100_000_000
 
 
-class Refused(VoiceStatusError):
+class RefusedError(VoiceStatusError):
     """The world does not know what was asked for; `field` names the wrong one."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -106,17 +106,17 @@ class World:
         }
 
     def guild(self, guild: int) -> Guild:
-        """:raises Refused: when there is none of that id."""
+        """:raises RefusedError: when there is none of that id."""
         if guild not in self.guilds:
-            raise Refused("guild", f"there is no guild {guild}")
+            raise RefusedError("guild", f"there is no guild {guild}")
         return self.guilds[guild]
 
     def channel(self, channel: int) -> Channel:
-        """:raises Refused: when there is none of that id."""
+        """:raises RefusedError: when there is none of that id."""
         for guild in self.guilds.values():
             if channel in guild.channels:
                 return guild.channels[channel]
-        raise Refused("channel", f"there is no channel {channel}")
+        raise RefusedError("channel", f"there is no channel {channel}")
 
     # -- guilds and channels -----------------------------------------------------
 
@@ -125,24 +125,19 @@ class World:
     ) -> list[Dispatch]:
         """The bot joins a guild of at least so many people, so many of them in voice.
 
-        :raises Refused: when it is there already, or has more voices than members.
+        :raises RefusedError: when it is there already, or has more voices than members.
         """
         if guild in self.guilds:
-            raise Refused("id", f"guild {guild} exists")
+            raise RefusedError("id", f"guild {guild} exists")
         if in_voice > max(members, len(RESIDENTS)):
-            raise Refused("inVoice", "more people in voice than members")
+            raise RefusedError("inVoice", "more people in voice than members")
         made = self._furnish(guild, name or f"Guild {len(self.guilds) + 1}")
         for n in range(len(made.members) - 1, members):
             user = self._new_user(f"member-{n}")
             made.members[user.id] = Member(user)
-        rooms = cycle(
-            channel.id
-            for channel in made.channels.values()
-            if channel.type == VOICE and channel.id != made.afk
-        )
         people = [user for user in made.members if user != self.bot.id]
-        for user, room in zip(people[:in_voice], rooms, strict=False):
-            made.voice[user] = VoiceState(room, self._new_voice_session())
+        for person, room in zip(people[:in_voice], cycle(made.rooms), strict=False):
+            made.voice[person] = VoiceState(room, self._new_voice_session())
         self.guilds[guild] = made
         return self._tell(made, "GUILD_CREATE", self.guild_create(made))
 
@@ -160,14 +155,16 @@ class World:
         name: str | None = None,
         kind: int = VOICE,
     ) -> list[Dispatch]:
-        """:raises Refused: for an unknown guild or type, or an id that is taken."""
+        """:raises RefusedError: for an unknown guild or type, or a taken id."""
         home = self.guild(guild)
         if kind not in CHANNEL_TYPES:
-            raise Refused("type", f"{kind} is no type of channel that is known here")
+            raise RefusedError(
+                "type", f"{kind} is no type of channel that is known here"
+            )
         if channel is None:
             channel = self.new_id()
         elif any(channel in other.channels for other in self.guilds.values()):
-            raise Refused("id", f"channel {channel} exists")
+            raise RefusedError("id", f"channel {channel} exists")
         made = Channel(
             channel, guild, kind, name or f"channel-{channel}", len(home.channels)
         )
@@ -260,13 +257,13 @@ class World:
     def dismiss(self, guild: int, user: int) -> list[Dispatch]:
         """That member leaves the guild, and so its voice.
 
-        :raises Refused: for one who is not in it, for its owner and for the bot.
+        :raises RefusedError: for one who is not in it, for its owner and for the bot.
         """
         home = self.guild(guild)
         if user not in home.members:
-            raise Refused("user", f"{user} is no member of guild {guild}")
+            raise RefusedError("user", f"{user} is no member of guild {guild}")
         if user in {home.owner, self.bot.id}:
-            raise Refused("user", f"{user} is the owner or the bot itself")
+            raise RefusedError("user", f"{user} is the owner or the bot itself")
         told = self.leave(guild, user)
         member = home.members.pop(user)
         body = encode({"guild_id": str(guild), "user": member.user.payload()})
@@ -277,16 +274,18 @@ class World:
     ) -> list[Dispatch]:
         """That member is in that channel from here on, however it was before.
 
-        :raises Refused: when the channel is no voice channel of that guild.
+        :raises RefusedError: when the channel is no voice channel of that guild.
         """
         home = self.guild(guild)
         room = home.channels.get(channel)
         if room is None:
-            raise Refused("channel", f"there is no channel {channel} in guild {guild}")
+            raise RefusedError(
+                "channel", f"there is no channel {channel} in guild {guild}"
+            )
         if room.type not in VOICE_LIKE:
-            raise Refused("channel", f"{channel} is not a voice channel")
+            raise RefusedError("channel", f"{channel} is not a voice channel")
         if user not in home.members:
-            raise Refused("user", f"{user} is no member of guild {guild}")
+            raise RefusedError("user", f"{user} is no member of guild {guild}")
         member, state = home.members[user], home.voice.get(user)
         fresh = state is None
         if state is None:
@@ -316,14 +315,14 @@ class World:
     ) -> list[Dispatch]:
         """That member writes there; who has not the intent learns only that.
 
-        :raises Refused: for an unknown channel or one who is no member.
+        :raises RefusedError: for an unknown channel or one who is no member.
         """
         room = self.channel(channel)
         home = self.guild(room.guild)
         if user not in home.members:
-            raise Refused("user", f"{user} is no member of guild {home.id}")
+            raise RefusedError("user", f"{user} is no member of guild {home.id}")
         if room.type == CATEGORY:
-            raise Refused("channel", f"nobody can write in {channel}, a category")
+            raise RefusedError("channel", f"nobody can write in {channel}, a category")
         room.last_message = self.new_id()
         member = home.members[user]
         message: Json = {
@@ -359,9 +358,7 @@ class World:
     def _furnish(self, guild: int, name: str) -> Guild:
         everyone = Role(guild, "@everyone", 0, EVERYONE)
         dj = Role(self.new_id(), "DJ", 1, 0)
-        own = Role(
-            self.new_id(), "voicestatus", 2, BOT_PERMISSIONS, bot=self.bot.id
-        )
+        own = Role(self.new_id(), "voicestatus", 2, BOT_PERMISSIONS, bot=self.bot.id)
         mods = Role(self.new_id(), "Mods", 3, MODERATOR, colour=3_447_003)
         main = self.new_id()
         rooms = [Channel(main, guild, CATEGORY, "Main", 0)]

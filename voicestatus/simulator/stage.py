@@ -1,0 +1,202 @@
+"""The controls in Python: what people do, and what goes wrong."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from msgspec import UNSET, UnsetType
+
+from voicestatus.simulator.faults import Faults
+from voicestatus.simulator.gateway import Gateway
+from voicestatus.simulator.log import ClientLog
+from voicestatus.simulator.payloads import VOICE
+from voicestatus.simulator.world import NOTHING_ELSE, RefusedError, Voice, World
+
+FAULTS = (
+    "drop",
+    "close",
+    "reconnect",
+    "invalid_session",
+    "zombie",
+    "stall",
+    "garbage",
+    "outage",
+    "outage_end",
+    "forget_sessions",
+    "rate_limit",
+    "http_error",
+    "slow_hello",
+)
+
+
+class Stage:
+    """Changes the world and tells it; each change answers the sequence it got."""
+
+    def __init__(
+        self,
+        world: World,
+        gateway: Gateway,
+        faults: Faults,
+        timestamp: Callable[[], str],
+    ) -> None:
+        self.world = world
+        self.log: ClientLog = gateway.log
+        self._gateway, self._faults, self._timestamp = gateway, faults, timestamp
+
+    # -- what people do ----------------------------------------------------------
+
+    def voice(
+        self,
+        guild: int,
+        user: int,
+        channel: int | UnsetType | None = UNSET,
+        how: Voice = NOTHING_ELSE,
+        *,
+        bot: bool = False,
+        name: str | None = None,
+    ) -> int:
+        """That user joins, moves, leaves (None) or, in the same channel, changes."""
+        home = self.world.guild(guild)
+        if channel is UNSET:
+            state = home.voice.get(user)
+            if state is None:
+                raise RefusedError("channel", f"{user} is in no channel: say which")
+            channel = state.channel
+        if channel is not None and channel not in home.channels:
+            raise RefusedError(
+                "channel", f"there is no channel {channel} in guild {guild}"
+            )
+        told = self.world.meet(guild, user, name, bot=bot)
+        told += (
+            self.world.leave(guild, user)
+            if channel is None
+            else self.world.join(guild, user, channel, how)
+        )
+        self._gateway.publish(told)
+        return self._gateway.seq(guild)
+
+    def meet(
+        self, guild: int, user: int, name: str | None = None, *, bot: bool = False
+    ) -> int:
+        """That user becomes a member."""
+        self._gateway.publish(self.world.meet(guild, user, name, bot=bot))
+        return self._gateway.seq(guild)
+
+    def dismiss(self, guild: int, user: int) -> int:
+        """That member leaves the guild."""
+        self._gateway.publish(self.world.dismiss(guild, user))
+        return self._gateway.seq(guild)
+
+    def write(self, channel: int, user: int, content: str) -> int:
+        """That member writes a message."""
+        told = self.world.write(channel, user, content, self._timestamp())
+        self._gateway.publish(told)
+        return self._gateway.seq()
+
+    def add_guild(
+        self, guild: int, name: str | None = None, members: int = 0, in_voice: int = 0
+    ) -> int:
+        """The bot joins a guild."""
+        self._gateway.publish(self.world.add_guild(guild, name, members, in_voice))
+        return self._gateway.seq(guild)
+
+    def remove_guild(self, guild: int) -> int:
+        """The bot is removed from a guild."""
+        self._gateway.publish(self.world.remove_guild(guild))
+        return self._gateway.seq(guild)
+
+    def add_channel(
+        self,
+        guild: int,
+        channel: int | None = None,
+        name: str | None = None,
+        kind: int = VOICE,
+    ) -> tuple[int, int]:
+        """Make a channel; answer the sequence and its id."""
+        if channel is None:
+            channel = self.world.new_id()
+        self._gateway.publish(self.world.add_channel(guild, channel, name, kind))
+        return self._gateway.seq(guild), channel
+
+    def remove_channel(self, channel: int) -> int:
+        """Delete a channel."""
+        guild = self.world.channel(channel).guild
+        self._gateway.publish(self.world.remove_channel(channel))
+        return self._gateway.seq(guild)
+
+    # -- what goes wrong ---------------------------------------------------------
+
+    def fault(  # noqa: C901, PLR0912 - one case for each kind of the contract
+        self,
+        kind: str,
+        *,
+        count: int = 1,
+        code: int | None = None,
+        resumable: bool = False,
+        guild: int | None = None,
+        route: str = "",
+        seconds: float = 1.0,
+    ) -> None:
+        """Let one thing go wrong now, or, for requests and Hellos, `count` times.
+
+        :raises RefusedError: when there is no such kind, or it lacks what it needs.
+        """
+        if count < 1:
+            raise RefusedError("count", "must be at least 1")
+        if not 0 <= seconds <= 86_400:
+            raise RefusedError("seconds", "must be from 0 to 86400")
+        match kind:
+            case "drop":
+                self._gateway.drop()
+            case "close":
+                self._gateway.close(_close_code(code))
+            case "reconnect":
+                self._gateway.ask_to_reconnect()
+            case "invalid_session":
+                self._gateway.invalidate(resumable=resumable)
+            case "zombie":
+                self._gateway.go_zombie()
+            case "stall":
+                self._gateway.stall(seconds)
+            case "garbage":
+                for _ in range(count):
+                    self._gateway.send_garbage()
+            case "outage":
+                for each in self._guilds(guild):
+                    self._gateway.publish(self.world.begin_outage(each))
+            case "outage_end":
+                for each in self._guilds(guild):
+                    self._gateway.publish(self.world.end_outage(each))
+            case "forget_sessions":
+                self._gateway.sessions.forget()
+            case "rate_limit":
+                self._faults.add_rest(
+                    route, HTTPStatus.TOO_MANY_REQUESTS, count, seconds
+                )
+            case "http_error":
+                self._faults.add_rest(route, _status(code), count)
+            case "slow_hello":
+                self._faults.add_slow_hellos(count, seconds)
+            case _:
+                raise RefusedError("kind", f"{kind!r} is none of {', '.join(FAULTS)}")
+
+    def _guilds(self, guild: int | None) -> tuple[int, ...]:
+        return tuple(self.world.guilds) if guild is None else (guild,)
+
+
+def _close_code(code: int | None) -> int:
+    """Source: RFC 6455, 7.4.2; 1005, 1006 and 1015 are never on the wire."""
+    code = 4000 if code is None else code
+    if 3000 <= code <= 4999 or code in {*range(1000, 1004), *range(1007, 1015)}:
+        return code
+    raise RefusedError("code", f"{code} cannot be sent as a close code")
+
+
+def _status(code: int | None) -> int:
+    code = 500 if code is None else code
+    try:
+        status = HTTPStatus(code)
+    except ValueError:
+        raise RefusedError("code", f"{code} is no HTTP status") from None
+    if status < HTTPStatus.BAD_REQUEST:
+        raise RefusedError("code", f"{code} is no HTTP error")
+    return status
