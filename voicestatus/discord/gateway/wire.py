@@ -4,6 +4,7 @@ Source: Discord docs, Gateway and Gateway Events (API v10, JSON encoding).
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -82,19 +83,14 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
-    """A dispatch that is not what its name promises; `why` holds no value of it."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Op 0. `body` is None for what we do not use."""
+    """Op 0. `body` is None for what we do not use, and for what is malformed."""
 
     seq: int | None
     name: str
-    body: "Event | Ready | Resumed | Malformed | None"
+    body: Event | Ready | Resumed | None
+    fault: str | None = None
+    """Why the body, or a part of it, was left out; holds no value of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +101,7 @@ class Unknown:
 
 
 Message = (
-    Hello
-    | Heartbeat
-    | HeartbeatAck
-    | Reconnect
-    | InvalidSession
-    | Dispatch
-    | Unknown
+    Hello | Heartbeat | HeartbeatAck | Reconnect | InvalidSession | Dispatch | Unknown
 )
 
 # ---- payloads: only what is used; what may be missing or null has a default --------
@@ -179,6 +169,12 @@ class _WholeGuild(_Guild):
     members: list[_Member] | None = None
 
 
+class _LooseGuild(_Guild):
+    channels: list[msgspec.Raw] | None = None
+    voice_states: list[msgspec.Raw] | None = None
+    members: list[msgspec.Raw] | None = None
+
+
 class _Ready(_Struct):
     session_id: str
     resume_gateway_url: str
@@ -226,7 +222,7 @@ def _decoder(shape: type[_T]) -> msgspec.json.Decoder[_T]:
 
 _decode_envelope = _decoder(_Envelope).decode
 _decode_hello = _decoder(_Hello).decode
-_decode_flag = _decoder(bool).decode
+_decode_flag = msgspec.json.Decoder(bool | None, strict=False).decode
 
 # ---- payloads to events ------------------------------------------------------------
 
@@ -362,6 +358,12 @@ _READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
 
 _VOICE_PREFIX: Final = b'{"t":"VOICE_STATE_UPDATE","s":'
 _GUILD_PREFIX: Final = b'{"t":"GUILD_CREATE","s":'
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What msgspec raises; ValueError where the text is not UTF-8."""
+_decode_loose_guild = _decoder(_LooseGuild).decode
+_decode_one_channel = _decoder(_Channel).decode
+_decode_one_voice = _decoder(_Voice).decode
+_decode_one_member = _decoder(_Member).decode
 _decode_voice = _decoder(_VoiceEnvelope).decode
 _decode_guild = _decoder(_GuildEnvelope).decode
 
@@ -370,7 +372,7 @@ def decode(data: bytes, shard: int = 0) -> Message:
     """Read one message; `shard` is written into the events that name theirs.
 
     :raises ProtocolError: when it is not a Gateway message at all. A dispatch with an
-        envelope in order but a wrong body is a `Malformed` instead.
+        envelope in order but a wrong body is a Dispatch with a `fault` instead.
     """
     # Discord writes `t` first: what comes often or is large is read in one pass.
     # Whatever that pass does not like is read again below, which tells why.
@@ -381,13 +383,11 @@ def decode(data: bytes, shard: int = 0) -> Message:
         if data.startswith(_GUILD_PREFIX):
             guild = _decode_guild(data)
             return Dispatch(guild.s, guild.t, _guild_create(guild.d, shard))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except _UNREADABLE:
         pass
     try:
-        envelope = _decode_envelope(data)
-        return _message(envelope, shard)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        # ValueError: what is not UTF-8.
+        return _message(_decode_envelope(data), shard)
+    except _UNREADABLE as e:
         raise ProtocolError(f"not a Gateway message: {_why(e)}") from None
 
 
@@ -400,7 +400,7 @@ def _message(envelope: _Envelope, shard: int) -> Message:
         case 7:
             return Reconnect()
         case 9:
-            return InvalidSession(_decode_flag(envelope.d))
+            return InvalidSession(bool(_decode_flag(envelope.d)))
         case 10:
             interval_s = _decode_hello(envelope.d).heartbeat_interval / 1000
             shortest, longest = _INTERVAL_BOUNDS_S
@@ -420,8 +420,38 @@ def _dispatch(envelope: _Envelope, shard: int) -> Dispatch:
         return Dispatch(envelope.s, name, None)
     try:
         return Dispatch(envelope.s, name, read(envelope.d, shard))
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        return Dispatch(envelope.s, name, Malformed(_why(e)))
+    except _UNREADABLE as e:
+        fault = _why(e)
+    body = _guild_in_parts(envelope.d, shard) if name == "GUILD_CREATE" else None
+    return Dispatch(envelope.s, name, body, fault)
+
+
+def _guild_in_parts(raw: msgspec.Raw, shard: int) -> Event | None:
+    """Read a GUILD_CREATE without its broken parts: no other one will come."""
+    try:
+        loose = _decode_loose_guild(raw)
+    except _UNREADABLE:
+        return None
+    whole = _WholeGuild(
+        id=loose.id,
+        unavailable=loose.unavailable,
+        name=loose.name,
+        afk_channel_id=loose.afk_channel_id,
+        channels=_readable(loose.channels, _decode_one_channel),
+        voice_states=_readable(loose.voice_states, _decode_one_voice),
+        members=_readable(loose.members, _decode_one_member),
+    )
+    return _guild_create(whole, shard)
+
+
+def _readable(
+    parts: list[msgspec.Raw] | None, decode_one: Callable[[msgspec.Raw], _T]
+) -> list[_T]:
+    read: list[_T] = []
+    for part in parts or ():
+        with suppress(*_UNREADABLE):
+            read.append(decode_one(part))
+    return read
 
 
 def _why(error: Exception) -> str:
@@ -464,9 +494,7 @@ def identify(login: Login) -> bytes:
 
 def resume(login: Login, session_id: str, seq: int) -> bytes:
     """Op 6."""
-    return _encode(
-        6, {"token": login.token, "session_id": session_id, "seq": seq}
-    )
+    return _encode(6, {"token": login.token, "session_id": session_id, "seq": seq})
 
 
 def heartbeat(seq: int | None) -> bytes:
@@ -474,7 +502,7 @@ def heartbeat(seq: int | None) -> bytes:
     return _encode(1, seq)
 
 
-def _encode(op: int, data: Any) -> bytes:  # noqa: ANN401 - any JSON
+def _encode(op: int, data: Any) -> bytes:
     payload = msgspec.json.encode({"op": op, "d": data})
     if len(payload) > MAX_SEND_BYTES:
         raise ProtocolError(f"op {op} would be {len(payload)} bytes long")
@@ -588,5 +616,3 @@ def advice(code: int, intents: int) -> str:
             )
         case _:
             return f"Discord closed the connection for good (code {code})"
-
-

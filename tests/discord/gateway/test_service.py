@@ -1,0 +1,248 @@
+"""The whole gateway against the simulated Discord, on real ports."""
+
+import random
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+import pytest_twisted
+from prometheus_client import CollectorRegistry
+from twisted.internet.ssl import Certificate
+from twisted.internet.task import deferLater
+
+from voicestatus.core.presence import (
+    GuildArrived,
+    GuildUnavailable,
+    SessionBegan,
+    SessionResumed,
+    SourceLost,
+    SyncEnded,
+    VoiceUpdated,
+)
+from voicestatus.discord.gateway.service import GatewayService
+from voicestatus.discord.gateway.status import State
+from voicestatus.simulator.service import SimulatedDiscord
+from voicestatus.simulator.sessions import Rules
+from voicestatus.simulator.tls import write_certificate
+from voicestatus.store.memory import MemoryStore
+
+GUILD, ADA = 1187000000000000001, 77
+in_reactor = pytest_twisted.ensureDeferred
+
+
+async def until(holds):
+    from twisted.internet import reactor
+
+    deadline = time.monotonic() + 8
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        await deferLater(reactor, 0.005)
+
+
+@pytest_twisted.async_yield_fixture()
+async def house():
+    """A simulated Discord and a gateway that logs in to it."""
+    from twisted.internet import reactor
+
+    house = SimpleNamespace(discord=None, gateway=None, told=[], lags=[])
+    house.store = MemoryStore()
+    house.store.startService()
+
+    async def open_discord(**options):
+        options.setdefault("guilds", [GUILD])
+        house.discord = SimulatedDiscord(reactor, **options)
+        house.discord.startService()
+        await house.discord.listening()
+        house.room = house.discord.world.guilds[GUILD].rooms[0]
+
+    def deliver(event, at):
+        house.told.append(event)
+        house.lags.append(time.monotonic() - at)
+
+    def open_gateway(**options):
+        house.gateway = GatewayService(
+            **{
+                "token": "a.bot.token",
+                "api_url": house.discord.url,
+                "intents": 129,
+                "deliver": deliver,
+                "documents": house.store,
+                "registry": CollectorRegistry(),
+                "reactor": reactor,
+                "monotonic": time.monotonic,
+                "wall": time.time,
+                "jitter": lambda: random.random() / 10,  # short waits
+            }
+            | options
+        )
+        house.gateway.startService()
+
+    async def ready(rules=Rules(), **options):  # noqa: B008 - frozen
+        await open_discord(rules=rules)
+        open_gateway(**options)
+        await until(lambda: SyncEnded(0) in house.told)
+
+    def did(kind):
+        return [e for e in house.discord.log() if e["kind"] == kind]
+
+    house.open_discord, house.open_gateway = open_discord, open_gateway
+    house.ready, house.did = ready, did
+    yield house
+    if house.gateway is not None and house.gateway.running:
+        await house.gateway.stopService()
+    await house.discord.stopService()
+
+
+@in_reactor
+@pytest.mark.parametrize("compress", [None, "zlib-stream"])
+async def test_it_logs_in_and_hears_everything_at_once(house, compress):
+    await house.ready(compress=compress)
+    kinds = [type(event) for event in house.told]
+    assert kinds == [SessionBegan, GuildArrived, SyncEnded]
+    assert house.gateway.status.ready
+    house.discord.stage.voice(GUILD, ADA, house.room)
+    await until(lambda: len(house.told) == 4)
+    joined = house.told[3]
+    assert isinstance(joined, VoiceUpdated)
+    assert (joined.user, joined.voice.channel) == (ADA, house.room)
+    assert max(house.lags) < 1
+
+
+@in_reactor
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "drop"},
+        {"kind": "close", "code": 4000},
+        {"kind": "close", "code": 1001},
+        {"kind": "reconnect"},
+        {"kind": "invalid_session", "resumable": True},
+    ],
+    ids=lambda fault: f"{fault['kind']}-{fault.get('code', '')}",
+)
+async def test_a_broken_link_is_resumed_and_nothing_is_missed(house, fault):
+    await house.ready()
+    house.told.clear()
+    house.discord.stage.fault(**fault)
+    house.discord.stage.voice(GUILD, ADA, house.room)
+    await until(lambda: SessionResumed(0) in house.told)
+    assert [type(event) for event in house.told] == [
+        SourceLost,
+        VoiceUpdated,
+        SessionResumed,
+    ]
+    assert len(house.did("identify")) == 1
+    assert [entry["ok"] for entry in house.did("resume")] == [True]
+
+
+@in_reactor
+async def test_a_zombie_is_resumed(house):
+    await house.open_discord(rules=Rules(heartbeat_interval_s=0.3))
+    house.open_gateway()
+    await until(lambda: SyncEnded(0) in house.told)
+    house.discord.stage.fault("zombie")
+    house.discord.stage.voice(GUILD, ADA, house.room)
+    await until(lambda: SessionResumed(0) in house.told)
+    assert len([e for e in house.told if isinstance(e, VoiceUpdated)]) == 1
+    assert house.did("close")[0]["code"] == 4000
+
+
+@in_reactor
+async def test_an_outage_says_that_nothing_is_known(house):
+    await house.ready()
+    house.discord.stage.fault("outage", guild=GUILD)
+    await until(lambda: GuildUnavailable(GUILD) in house.told)
+    house.told.clear()
+    house.discord.stage.fault("outage_end", guild=GUILD)
+    await until(lambda: house.told)
+    assert isinstance(house.told[0], GuildArrived)
+
+
+@in_reactor
+async def test_garbage_is_skipped_and_the_link_lives(house):
+    await house.ready()
+    house.discord.stage.fault("garbage", count=4)
+    house.discord.stage.voice(GUILD, ADA, house.room)
+    await until(lambda: isinstance(house.told[-1], VoiceUpdated))
+    house.discord.stage.fault("drop")
+    await until(lambda: SessionResumed(0) in house.told)
+    assert house.did("resumed")[0]["replayed"] == 0  # garbage counts, too
+
+
+@in_reactor
+async def test_a_429_is_waited_out(house):
+    await house.open_discord()
+    house.discord.stage.fault("rate_limit", route="/gateway/bot", seconds=0.2)
+    house.open_gateway()
+    await until(lambda: house.gateway.status.ready)
+    assert [entry["status"] for entry in house.did("rest")] == [429, 200]
+
+
+@in_reactor
+async def test_a_401_stops_it_for_good(house):
+    await house.open_discord()
+    house.discord.stage.fault("http_error", route="/gateway/bot", code=401, count=9)
+    house.open_gateway()
+    await until(lambda: house.gateway.status.state is State.STOPPED)
+    assert "DISCORD_TOKEN" in house.gateway.status.problem
+    assert len(house.did("rest")) == 1
+    assert house.did("connect") == []
+
+
+@in_reactor
+async def test_a_restarted_process_resumes_and_misses_nothing(house):
+    await house.ready()
+    state = house.gateway.session_state(0)
+    await house.gateway.stopService()
+    assert house.did("close")[-1]["code"] == 4000
+    house.discord.stage.voice(GUILD, ADA, house.room)
+    house.told.clear()
+    house.open_gateway(resume_from={0: state})
+    await until(lambda: SessionResumed(0) in house.told)
+    assert [type(event) for event in house.told] == [VoiceUpdated, SessionResumed]
+    assert len(house.did("identify")) == 1
+
+
+@in_reactor
+async def test_a_forgotten_session_is_begun_anew(house):
+    await house.ready(rules=Rules(identify_every_s=0.0))
+    state = house.gateway.session_state(0)
+    await house.gateway.stopService()
+    house.discord.stage.fault("forget_sessions")
+    house.told.clear()
+    house.open_gateway(resume_from={0: state}, wall=lambda: time.time() + 60)
+    await until(lambda: SyncEnded(0) in house.told)
+    assert isinstance(house.told[0], SessionBegan)
+    assert [entry["ok"] for entry in house.did("resume")] == [False]
+
+
+@in_reactor
+async def test_it_speaks_tls_to_whom_it_trusts_and_resumes_over_it(house, tmp_path):
+    certificate = write_certificate(tmp_path, lambda: datetime.now(UTC))
+    await house.open_discord(certificate=certificate)
+    authority = Certificate.loadPEM((tmp_path / "ca.pem").read_bytes())
+    house.open_gateway(trust_root=authority)
+    await until(lambda: house.gateway.status.ready)
+    house.discord.stage.fault("drop")
+    await until(lambda: SessionResumed(0) in house.told)
+    assert house.discord.url.startswith("https:")
+
+
+@in_reactor
+async def test_it_does_not_show_its_token_to_a_stranger(house, tmp_path):
+    certificate = write_certificate(tmp_path, lambda: datetime.now(UTC))
+    await house.open_discord(certificate=certificate)
+    house.open_gateway()  # trusts the system's authorities alone
+    await until(lambda: house.gateway.status.problem)
+    assert "out of reach" in house.gateway.status.problem
+    assert house.did("rest") == house.did("connect") == []
+
+
+@in_reactor
+async def test_two_shards_share_one_budget(house):
+    await house.open_discord(rules=Rules(identify_every_s=5.0))
+    moments = iter(range(1_800_000_000, 1_900_000_000, 10))
+    house.open_gateway(shards=(0, 1), shard_count=2, wall=lambda: next(moments))
+    await until(lambda: len(house.did("identify")) == 2)
+    assert [e["shard"] for e in house.did("identify")] == [[0, 2], [1, 2]]

@@ -1,0 +1,142 @@
+"""Whoever wants to identify comes through here: the budget, kept in the store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from voicestatus.core.errors import StoreError
+from voicestatus.discord.gateway import identify
+from voicestatus.discord.gateway.identify import Spent
+from voicestatus.discord.gateway.metrics import GatewayMetrics
+from voicestatus.discord.rest.client import RestClient
+from voicestatus.discord.rest.wire import GatewayBot
+from voicestatus.store.documents import Documents
+from voicestatus.store.typed import Typed
+
+KIND: Final = "identify-times"
+_ID: Final = "bot"
+_ASK_AGAIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """To identify once, at `url`; hand it back with `IdentifyGate.leave`."""
+
+    url: str
+    key: int
+
+
+class IdentifyGate:
+    """Lets shards identify one after the other, and never more than is allowed.
+
+    Each Identify is charged in the store before the connection for it is opened, so
+    that a crash at any moment costs budget and never overspends it. A permit that was
+    not used stays paid for.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        api: RestClient,
+        documents: Documents,
+        metrics: GatewayMetrics,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self._api, self._metrics = api, metrics
+        self._documents = Typed(documents, KIND, Spent)
+        self._clock, self._wall = clock, wall
+        self._spent: Spent | None = None
+        self._unused = 0
+        self._last_before = 0.0  # by the process before this one
+        self._last: dict[int, float] = {}
+        self._locks: dict[int, DeferredLock] = {}
+
+    async def enter(self, shard_id: int, explain: Callable[[str], object]) -> Permit:
+        """Wait until this shard may identify; long waits are told to `explain`.
+
+        :raises DiscordUnreachable: or another of `rest.errors`.
+        """
+        bot = await self._with_sessions_left(explain)
+        key = identify.rate_limit_key(shard_id, bot.max_concurrency)
+        lock = self._locks.setdefault(key, DeferredLock())
+        await lock.acquire()
+        permit = None
+        try:
+            await self._wait_and_pay(key, explain)
+            permit = Permit(bot.url, key)
+        finally:
+            if permit is None:
+                lock.release()
+        return permit
+
+    def leave(self, permit: Permit, *, identified: bool) -> None:
+        """Hand the permit back, used or not; the next one may enter."""
+        if identified:
+            self._last[permit.key] = self._wall()
+        else:
+            self._unused += 1
+        self._locks[permit.key].release()
+
+    async def _with_sessions_left(self, explain: Callable[[str], object]) -> GatewayBot:
+        while (bot := await self._api.gateway_bot()).remaining <= 0:
+            wait_s = max(bot.reset_after_s, _ASK_AGAIN_S)
+            explain(
+                "Discord's limit of new sessions is used up; "
+                f"it is lifted in {wait_s:.0f} s"
+            )
+            self._log.warn(
+                "no new session is allowed for {wait_s} s", wait_s=round(wait_s)
+            )
+            await deferLater(self._clock, wait_s)
+        return bot
+
+    async def _wait_and_pay(self, key: int, explain: Callable[[str], object]) -> None:
+        if self._spent is None:
+            self._spent = await self._load()
+            self._last_before = self._spent.last
+        while (wait_s := self._wait_s(key)) > 0:
+            if wait_s > identify.SPACING_S:
+                explain(
+                    "too many new sessions in a short time; "
+                    f"the next one is begun in {wait_s:.0f} s"
+                )
+            await deferLater(self._clock, wait_s)
+        if self._unused:
+            self._unused -= 1
+            return
+        self._spent = identify.spend(self._spent, self._wall())
+        await self._save(self._spent)
+
+    def _wait_s(self, key: int) -> float:
+        now = self._wall()
+        last = self._last.get(key, self._last_before)
+        wait_s = identify.spacing_s(last, now)
+        if self._unused or self._spent is None:
+            return wait_s
+        return max(wait_s, identify.wait_s(self._spent, now))
+
+    async def _load(self) -> Spent:
+        try:
+            stored = await self._documents.get(_ID)
+        except StoreError:
+            self._failed("read")
+            return Spent()
+        return Spent() if stored is None else stored.value
+
+    async def _save(self, spent: Spent) -> None:
+        # When it fails, what this process remembers still keeps the limits.
+        try:
+            await self._documents.put(_ID, spent)
+        except StoreError:
+            self._failed("stored")
+
+    def _failed(self, what: str) -> None:
+        self._metrics.store_failures.inc()
+        self._log.warn("the times of identifying could not be {what}", what=what)

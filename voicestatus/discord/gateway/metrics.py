@@ -1,0 +1,61 @@
+"""What the gateway counts. No label holds a user or a guild."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge
+
+from voicestatus.discord.gateway.status import State
+
+OUTCOMES: Final = ("applied", "unknown", "malformed", "failed")
+
+
+class GatewayMetrics:
+    """Declared once on a registry, shared by all shards."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.state = Enum(
+            "voicestatus_gateway_state",
+            "State of a shard's link to Discord.",
+            ["shard"],
+            states=[state.value for state in State],
+            registry=registry,
+        )
+        self.reconnects = Counter(
+            "voicestatus_gateway_reconnects",
+            "Links to Discord that ended, by cause.",
+            ["shard", "cause"],
+            registry=registry,
+        )
+        self.latency = Gauge(
+            "voicestatus_gateway_heartbeat_latency_seconds",
+            "Time from the last heartbeat to its acknowledgement.",
+            ["shard"],
+            registry=registry,
+        )
+        events = Counter(
+            "voicestatus_gateway_events",
+            "Dispatches received, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        # Bound once: the lookup of a label costs as much as decoding an event.
+        self.applied, self.unknown, self.malformed, self.failed = (
+            events.labels(outcome) for outcome in OUTCOMES
+        )
+        self.identifies = Counter(
+            "voicestatus_gateway_identifies",
+            "New sessions asked for; Discord allows 1000 a day.",
+            ["shard"],
+            registry=registry,
+        )
+        self.resumes = Counter(
+            "voicestatus_gateway_resumes",
+            "Resumes asked for.",
+            ["shard"],
+            registry=registry,
+        )
+        self.store_failures = Counter(
+            "voicestatus_gateway_store_failures",
+            "Session values or identify times that could not be stored or read.",
+            registry=registry,
+        )

@@ -1,0 +1,429 @@
+"""One connection to the Gateway as a state machine: input in, effects out. Pure.
+
+Times are monotonic seconds that the caller passes in. The machine owns no timer: it
+asks to be woken, and a wake-up that comes early or twice does no harm.
+
+Source: Discord docs, Gateway, "Connection Lifecycle".
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from voicestatus.core.ids import GuildId
+from voicestatus.core.presence import (
+    Event,
+    GuildArrived,
+    GuildRemoved,
+    GuildUnavailable,
+    SessionBegan,
+    SessionResumed,
+    SourceLost,
+    SyncEnded,
+)
+from voicestatus.discord.gateway import wire
+from voicestatus.discord.gateway.ratelimit import SendLimit
+from voicestatus.discord.gateway.wire import Login, Verdict
+
+HELLO_WITHIN_S: Final = 20.0
+"""From the TCP connect: TLS, the WebSocket's handshake and Hello."""
+ANSWER_WITHIN_S: Final = 60.0
+"""For READY or RESUMED; longer while heartbeats are acknowledged, since in an outage
+Discord may hold an Identify and answer late."""
+ANSWER_AT_LAST_S: Final = 300.0
+SYNC_WITHIN_S: Final = 15.0
+"""A guild that has not been told this long after the one before is not coming."""
+LATE_S: Final = 2.0
+"""A heartbeat this much over its time means that this process was not running."""
+LISTEN_S: Final = 1.0
+"""How long it then listens before it judges: the ACK may lie unread in the socket."""
+
+RESUMABLY: Final = 4000
+"""Our close code. 1000 and 1001 would end the session.
+Source: Gateway, "Disconnecting"."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What survives a connection, and all that a Resume needs. JSON by msgspec."""
+
+    session_id: str = field(repr=False)
+    seq: int
+    resume_url: str
+    syncing: bool = False
+    """Whether the session still owed guilds when this was taken."""
+
+
+class Phase(Enum):
+    """Where a connection is."""
+
+    OPENING = "opening"
+    IDENTIFYING = "identifying"
+    RESUMING = "resuming"
+    READY = "ready"
+    OVER = "over"
+
+
+class Cause(Enum):
+    """Why a connection ended; a label of metrics."""
+
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    CLOSED = "closed"
+    RECONNECT = "reconnect"
+    INVALID_SESSION = "invalid_session"
+    ZOMBIE = "zombie"
+    TIMEOUT = "timeout"
+    UNREADABLE = "unreadable"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a connection ended and what is left of it."""
+
+    cause: Cause
+    state: SessionState | None
+    """None: there is no session (any more), the next must identify."""
+    code: int | None = None
+    verdict: Verdict = Verdict.RESUME
+    spoke: bool = False
+    """Whether the Gateway said anything at all on it."""
+    held_s: float | None = None
+    """How long READY or RESUMED held; None: neither came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this text. No repr of it: Identify and Resume hold secrets."""
+
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Call `wake` at this time; it replaces an earlier wish."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Tell the program."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """The connection is in this phase now."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store this: it is what a Resume needs from here on."""
+
+    state: SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the WebSocket with this code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The last effect of every connection; what it says afterwards is not heard."""
+
+    ended: Ended
+
+
+Effect = Send | Wake | Deliver | Enter | Keep | Close | Over
+
+
+class GatewaySession:
+    """One connection of one shard, from the TCP connect to its end.
+
+    With `resume` it resumes that session. Without it identifies, so it may then be
+    started only when the identify budget has been charged for it.
+    """
+
+    def __init__(
+        self, login: Login, resume: SessionState | None, jitter: float
+    ) -> None:
+        """Take `jitter`, 0 <= jitter < 1: when in the interval the first beat falls."""
+        self.phase = Phase.OPENING
+        self.latency_s: float | None = None
+        """Time between the last acknowledged heartbeat and its ACK."""
+        self._login, self._shard = login, login.shard[0]
+        self._jitter = jitter
+        self._session_id = None if resume is None else resume.session_id
+        self._resume_url = "" if resume is None else resume.resume_url
+        self._seq = None if resume is None else resume.seq
+        self._syncing = resume is not None and resume.syncing
+        self._awaited: set[GuildId] | None = None  # not known after a resume
+        self._spoke = self._told = False
+        self._ready_at: float | None = None
+
+        self._interval_s = 0.0
+        self._acked, self._listening = True, False
+        self._beat_sent_at: float | None = None
+        self._alive_at = 0.0
+
+        self._commands: deque[bytes] = deque()
+        self._limit = SendLimit()
+
+        self._armed_at: float | None = None
+        self._hello_by: float | None = None
+        self._answer_by: float | None = None
+        self._answer_at_last = 0.0
+        self._beat_at: float | None = None
+        self._sync_by: float | None = None
+        self._command_at: float | None = None
+
+    @property
+    def state(self) -> SessionState | None:
+        """What a Resume needs as of now; None while there is no session."""
+        if self._session_id is None or self._seq is None:
+            return None
+        return SessionState(
+            self._session_id, self._seq, self._resume_url, self._syncing
+        )
+
+    # ---- input ---------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Effect]:
+        """Begin, when the TCP connection stands."""
+        self._hello_by = now + HELLO_WITHIN_S
+        return self._rearm()
+
+    def receive(self, message: wire.Message, now: float) -> list[Effect]:
+        """Take one message."""
+        if self.phase is Phase.OVER:
+            return []
+        self._spoke = True
+        match message:
+            case wire.Dispatch():
+                return self._dispatch(message, now)
+            case wire.HeartbeatAck():
+                self._ack(now)
+                return []
+            case wire.Heartbeat():
+                # The schedule goes on, and its judgement: this one is not awaited.
+                return [] if self.phase is Phase.OPENING else [self._beat(now)]
+            case wire.Hello(interval_s):
+                return self._hello(interval_s, now)
+            case wire.Reconnect():
+                return self._close(Cause.RECONNECT, "told to reconnect", now)
+            case wire.InvalidSession(resumable):
+                if not resumable:
+                    self._forget()
+                return self._close(Cause.INVALID_SESSION, "invalid session", now)
+            case wire.Unknown():
+                return []
+
+    def wake(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        self._armed_at = None
+        if self.phase is Phase.OVER:
+            return []
+        if self._hello_by is not None and now >= self._hello_by:
+            return self._close(Cause.TIMEOUT, "no Hello", now)
+        if self._answer_by is not None and now >= self._answer_by:
+            began = self._answer_by - ANSWER_WITHIN_S
+            if self._alive_at <= began or now >= self._answer_at_last:
+                return self._close(Cause.TIMEOUT, "no READY or RESUMED", now)
+            self._answer_by = min(now + ANSWER_WITHIN_S, self._answer_at_last)
+        effects: list[Effect] = []
+        if self._beat_at is not None and now >= self._beat_at:
+            if self._acked:
+                self._acked = self._listening = False
+                self._beat_at = now + self._interval_s
+                effects.append(self._beat(now))
+            elif now > self._beat_at + LATE_S and not self._listening:
+                self._listening, self._beat_at = True, now + LISTEN_S
+            else:
+                return self._close(Cause.ZOMBIE, "no heartbeat ack", now)
+        if self._sync_by is not None and now >= self._sync_by:
+            effects += self._end_sync()
+        if self._command_at is not None and now >= self._command_at:
+            effects += self._send_commands(now)
+        return effects + self._rearm()
+
+    def send(self, command: bytes, now: float) -> list[Effect]:
+        """Send a command when the connection is ready and the send limit allows."""
+        if self.phase is Phase.OVER:
+            return []
+        self._commands.append(command)
+        return self._send_commands(now) + self._rearm()
+
+    def closed(self, code: int | None, now: float) -> list[Effect]:
+        """Take the other side's close; None where the link was just lost."""
+        if self.phase is Phase.OVER:
+            return []
+        verdict = wire.verdict(code)
+        if verdict is not Verdict.RESUME:
+            self._forget()
+        if code is None:
+            return self._end(Cause.LOST, now)
+        self._spoke = True
+        return self._end(Cause.CLOSED, now, code, verdict)
+
+    def unreadable(self, now: float) -> list[Effect]:
+        """Give the connection up: what came is not a Gateway's."""
+        self._spoke = True
+        return self._close(Cause.UNREADABLE, "decode error", now)
+
+    def stop(self, now: float) -> list[Effect]:
+        """End from our side; the session stays resumable."""
+        return self._close(Cause.STOPPED, "going away", now)
+
+    # ---- messages ------------------------------------------------------------------
+
+    def _hello(self, interval_s: float, now: float) -> list[Effect]:
+        if self.phase is not Phase.OPENING:
+            return []
+        self._interval_s = interval_s
+        self._hello_by = None
+        self._beat_at = now + interval_s * self._jitter
+        self._answer_by = now + ANSWER_WITHIN_S
+        self._answer_at_last = now + ANSWER_AT_LAST_S
+        if self._session_id is None or self._seq is None:
+            self.phase = Phase.IDENTIFYING
+            payload = wire.identify(self._login)
+        else:
+            self.phase = Phase.RESUMING
+            payload = wire.resume(self._login, self._session_id, self._seq)
+        return [Enter(self.phase), Send(payload), *self._rearm()]
+
+    def _dispatch(self, message: wire.Dispatch, now: float) -> list[Effect]:
+        if self.phase is Phase.OPENING:
+            return []
+        if message.seq is not None:
+            self._seq = message.seq
+        body = message.body
+        match body:
+            case None:
+                return []
+            case wire.Ready():
+                return self._ready(body, now)
+            case wire.Resumed():
+                return self._resumed(now)
+            case _:
+                return self._event(body, now)
+
+    def _event(self, event: Event, now: float) -> list[Effect]:
+        if self.phase is Phase.IDENTIFYING:
+            return []  # no session yet, so of none that we know
+        if self.phase is Phase.RESUMING:
+            self._alive_at = now
+        self._told = True
+        if self._sync_by is None or not isinstance(
+            event, GuildArrived | GuildUnavailable | GuildRemoved
+        ):
+            return [Deliver(event)]
+        self._sync_by = now + SYNC_WITHIN_S
+        if self._awaited is None:
+            return [Deliver(event)]
+        self._awaited.discard(event.guild)
+        return [Deliver(event), *([] if self._awaited else self._end_sync())]
+
+    def _ready(self, ready: wire.Ready, now: float) -> list[Effect]:
+        self._session_id = ready.session_id
+        self._resume_url = ready.resume_url
+        self._syncing, self._awaited = True, set(ready.guilds)
+        begun = self._hold(SessionBegan(self._shard, ready.me, ready.guilds), now)
+        if not self._awaited:
+            return begun + self._end_sync()
+        return begun
+
+    def _resumed(self, now: float) -> list[Effect]:
+        if self.phase is not Phase.RESUMING:
+            return []
+        return self._hold(SessionResumed(self._shard), now)
+
+    def _hold(self, news: Event, now: float) -> list[Effect]:
+        self.phase = Phase.READY
+        self._ready_at, self._answer_by = now, None
+        self._told = True
+        if self._syncing:
+            self._sync_by = now + SYNC_WITHIN_S
+        effects: list[Effect] = [Deliver(news), Enter(self.phase), *self._keep()]
+        return effects + self._send_commands(now) + self._rearm()
+
+    def _end_sync(self) -> list[Effect]:
+        self._sync_by = self._awaited = None
+        self._syncing = False
+        return [Deliver(SyncEnded(self._shard)), *self._keep()]
+
+    def _keep(self) -> list[Effect]:
+        state = self.state
+        return [] if state is None else [Keep(state)]
+
+    # ---- sending -------------------------------------------------------------------
+
+    def _beat(self, now: float) -> Send:
+        self._beat_sent_at = now
+        return Send(wire.heartbeat(self._seq))
+
+    def _ack(self, now: float) -> None:
+        self._acked, self._alive_at = True, now
+        if self._beat_sent_at is not None:
+            self.latency_s = now - self._beat_sent_at
+            self._beat_sent_at = None
+
+    def _send_commands(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.phase is not Phase.READY:
+            return effects
+        while self._commands and self._limit.free_at(now) <= now:
+            self._limit.sent(now)
+            effects.append(Send(self._commands.popleft()))
+        self._command_at = self._limit.free_at(now) if self._commands else None
+        return effects
+
+    # ---- the end -------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self._session_id = None
+
+    def _close(self, cause: Cause, reason: str, now: float) -> list[Effect]:
+        if self.phase is Phase.OVER:
+            return []
+        return [Close(RESUMABLY, reason), *self._end(cause, now)]
+
+    def _end(
+        self,
+        cause: Cause,
+        now: float,
+        code: int | None = None,
+        verdict: Verdict = Verdict.RESUME,
+    ) -> list[Effect]:
+        self.phase = Phase.OVER
+        held_s = None if self._ready_at is None else now - self._ready_at
+        ended = Ended(cause, self.state, code, verdict, self._spoke, held_s)
+        lost: list[Effect] = [Deliver(SourceLost(self._shard))] if self._told else []
+        return [*lost, Over(ended)]
+
+    # ---- time ----------------------------------------------------------------------
+
+    def _rearm(self) -> list[Effect]:
+        """Ask for the next wake-up, unless an earlier one is on its way."""
+        times = (
+            self._hello_by,
+            self._answer_by,
+            self._beat_at,
+            self._sync_by,
+            self._command_at,
+        )
+        due = min((time for time in times if time is not None), default=None)
+        if due is None or (self._armed_at is not None and self._armed_at <= due):
+            return []
+        self._armed_at = due
+        return [Wake(due)]

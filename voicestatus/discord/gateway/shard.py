@@ -1,0 +1,304 @@
+"""One shard's link to Discord: connects, listens, comes back whatever happens."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from voicestatus.core.errors import ProtocolError, StoreError
+from voicestatus.core.presence import Event
+from voicestatus.discord.gateway import wire
+from voicestatus.discord.gateway.compression import COMPRESSIONS
+from voicestatus.discord.gateway.connection import (
+    GatewayConnection,
+    GatewayFactory,
+    Surroundings,
+)
+from voicestatus.discord.gateway.gate import IdentifyGate, Permit
+from voicestatus.discord.gateway.reconnect import Attempt, GiveUp, Reconnect
+from voicestatus.discord.gateway.session import (
+    Cause,
+    Ended,
+    GatewaySession,
+    Phase,
+    SessionState,
+)
+from voicestatus.discord.gateway.status import State, Status
+from voicestatus.discord.gateway.wire import Login, Verdict
+from voicestatus.discord.rest.client import RestClient
+from voicestatus.discord.rest.errors import (
+    DiscordRefused,
+    DiscordUnreachable,
+    TokenRefused,
+)
+from voicestatus.store.documents import Documents
+from voicestatus.store.typed import Typed
+from voicestatus.tasks import Tasks
+
+KIND: Final = "gateway-session"
+CONNECT_AT_LAST_S: Final = 30.0
+"""With finding the name and all its addresses; an endpoint bounds each one alone."""
+STORED_WITHIN_S: Final = 2.0
+
+Tell = Callable[[Status], object]
+
+
+class ShardService(Service):
+    """One shard's link, one connection after the other."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        login: Login,
+        deliver: Callable[[Event, float], object],
+        *,
+        api: RestClient,
+        gate: IdentifyGate,
+        documents: Documents,
+        around: Surroundings,
+        endpoint: Callable[[str], IStreamClientEndpoint],
+        jitter: Callable[[], float],
+        agent: str,
+        compress: str | None = "zlib-stream",
+        resume_from: SessionState | None = None,
+    ) -> None:
+        self._login, self._deliver = login, deliver
+        self._shard_id = login.shard[0]
+        self._api, self._gate = api, gate
+        self._documents = Typed(documents, KIND, SessionState)
+        self._around, self._clock = around, around.clock
+        self._metrics = around.metrics
+        self._endpoint, self._jitter = endpoint, jitter
+        self._agent, self._compress = agent, compress
+        self._resume_from = resume_from
+
+        self._tasks = Tasks()
+        self._session: GatewaySession | None = None
+        self._connections: set[GatewayConnection] = set()
+        self._ended: Deferred[Ended] = Deferred()
+        self._permit: Permit | None = None
+        self._base_url: str | None = None
+        self._state = State.WAITING
+        self._problem: str | None = None
+        self._told: dict[object, Tell] = {}
+        self._metrics.latency.labels(self._shard_id).set_function(self._latency_s)
+
+    @property
+    def status(self) -> Status:
+        """How the link is now."""
+        latency_s = None if self._session is None else self._session.latency_s
+        return Status(self._state, self._problem, latency_s)
+
+    @property
+    def session_state(self) -> SessionState | None:
+        """What a Resume needs as of now.
+
+        Within `deliver` it includes the event that is being delivered.
+        """
+        return self._resume_from if self._session is None else self._session.state
+
+    def subscribe(self, tell: Tell) -> Callable[[], object]:
+        """Tell the present status, then each change; return the way out."""
+        self._told[key := object()] = tell
+        tell(self.status)
+        return lambda: self._told.pop(key, None)
+
+    def startService(self) -> None:
+        super().startService()
+        self._tasks.spawn("the link to Discord", self._live())
+
+    def stopService(self) -> Deferred[None]:
+        """Close resumably; fires when the connections are closed and all is stored."""
+        super().stopService()
+        self._tasks.cancel()
+        return Deferred.fromCoroutine(self._leave())
+
+    # ---- called by the connection, never after its end -----------------------------
+
+    def deliver(self, event: Event, arrived_at: float) -> None:
+        self._deliver(event, arrived_at)
+
+    def entered(self, phase: Phase) -> None:
+        match phase:
+            case Phase.IDENTIFYING:
+                self._hand_back_permit(identified=True)
+                self._metrics.identifies.labels(self._shard_id).inc()
+                self._become(State.IDENTIFYING, self._problem)
+            case Phase.RESUMING:
+                self._metrics.resumes.labels(self._shard_id).inc()
+                self._become(State.RESUMING, self._problem)
+            case Phase.READY:
+                self._log.info("shard {shard} is ready", shard=self._shard_id)
+                self._become(State.READY)
+            case Phase.OPENING | Phase.OVER:
+                pass
+
+    def keep(self, state: SessionState) -> None:
+        self._tasks.spawn("storing the session", self._store(state))
+
+    def ended(self, ended: Ended, why: str) -> None:
+        self._log.info(
+            "shard {shard}: the connection ended ({cause}, code {code}): {why}",
+            shard=self._shard_id,
+            cause=ended.cause.value,
+            code=ended.code,
+            why=why,
+        )
+        if ended.cause is Cause.STOPPED:
+            return
+        problem = None if ended.held_s is not None else _problem(ended, why)
+        self._become(State.WAITING, problem or self._problem)
+        self._tasks.spawn("storing the session", self._store(ended.state))
+        self._ended.callback(ended)
+
+    # ---- the life of the link ------------------------------------------------------
+
+    async def _live(self) -> None:
+        reconnect = Reconnect()
+        plan: Attempt | GiveUp = reconnect.first(self.session_state)
+        while isinstance(plan, Attempt):
+            if plan.after_s > 0:
+                self._become(State.WAITING, self._problem)
+                await deferLater(self._clock, plan.after_s)
+            self._become(State.CONNECTING, self._problem)
+            ended = await self._attempt(plan)
+            if not self.running:  # not every cancelled wait says that it was
+                return
+            self._metrics.reconnects.labels(self._shard_id, ended.cause.value).inc()
+            plan = reconnect.after(ended, self._jitter())
+        sentence = wire.advice(plan.code, self._login.intents)
+        self._log.critical(
+            "shard {shard} has stopped: {sentence}",
+            shard=self._shard_id,
+            sentence=sentence,
+        )
+        self._become(State.STOPPED, sentence)
+
+    async def _attempt(self, plan: Attempt) -> Ended:
+        """Connect once; return how the connection ended, or why there was none."""
+        unreachable = Ended(Cause.UNREACHABLE, plan.state)
+        try:
+            url = await self._url(plan)
+            return await self._connect(url, plan.state)
+        except TokenRefused:
+            # The same as close code 4004, told before there is a connection.
+            return replace(unreachable, state=None, code=4004, verdict=Verdict.STOP)
+        except (DiscordUnreachable, DiscordRefused, ProtocolError) as e:
+            self._out_of_reach(str(e))
+        except (defer.TimeoutError, ConnectingCancelledError):  # an endpoint's word
+            self._out_of_reach("connecting took too long")
+        except (ConnectError, OSError) as e:  # OSError: a name that is not found
+            self._out_of_reach(str(e) or type(e).__name__)
+        except CancelledError:  # for the owner of this coroutine
+            raise
+        except Exception:  # noqa: BLE001 - this attempt is given up, never the link
+            self._log.failure("connecting failed")
+            self._out_of_reach("an error of this program; see the log")
+        finally:
+            self._hand_back_permit(identified=False)
+        return unreachable
+
+    async def _url(self, plan: Attempt) -> str:
+        if plan.state is None:
+            self._permit = await self._gate.enter(self._shard_id, self._explain)
+            self._base_url = self._permit.url
+            return self._base_url
+        if not plan.at_base:
+            return plan.state.resume_url
+        if self._base_url is None:
+            self._base_url = (await self._api.gateway_bot()).url
+        return self._base_url
+
+    async def _connect(self, url: str, state: SessionState | None) -> Ended:
+        url = wire.address(url, self._compress)
+        self._session = GatewaySession(self._login, state, self._jitter())
+        connection = GatewayConnection(
+            self._session,
+            COMPRESSIONS[self._compress](),
+            self._shard_id,
+            self,
+            self._around,
+        )
+        self._ended = Deferred()
+        factory = GatewayFactory(url, self._agent, connection, self._clock)
+        connecting = self._endpoint(url).connect(factory)
+        await connecting.addTimeout(CONNECT_AT_LAST_S, self._clock)
+        self._connections.add(connection)
+        connection.gone.addCallback(lambda _: self._connections.discard(connection))
+        return await self._ended
+
+    async def _leave(self) -> None:
+        state = self.session_state
+        leaving = list(self._connections)
+        for connection in leaving:
+            connection.leave()
+        self._become(State.STOPPED)
+        # Each aborts by itself when its peer does not close.
+        await DeferredList([connection.gone for connection in leaving])
+        if state is not None:
+            stored = Deferred.fromCoroutine(self._store(state))
+            try:
+                await stored.addTimeout(STORED_WITHIN_S, self._clock)
+            except defer.TimeoutError:
+                self._log.warn("the session was not stored in time")
+
+    # ---- small things --------------------------------------------------------------
+
+    async def _store(self, state: SessionState | None) -> None:
+        id_ = str(self._shard_id)
+        try:
+            if state is None:
+                await self._documents.delete(id_)
+            else:
+                await self._documents.put(id_, state)
+        except StoreError:
+            # The link goes on; a restart would identify.
+            self._metrics.store_failures.inc()
+            self._log.warn("shard {shard}: the session is not stored", shard=id_)
+
+    def _latency_s(self) -> float:
+        latency_s = self.status.latency_s
+        return float("nan") if latency_s is None else latency_s
+
+    def _hand_back_permit(self, *, identified: bool) -> None:
+        if self._permit is not None:
+            permit, self._permit = self._permit, None
+            self._gate.leave(permit, identified=identified)
+
+    def _explain(self, problem: str) -> None:
+        self._become(State.WAITING, problem)
+
+    def _out_of_reach(self, why: str) -> None:
+        if not self.running:
+            return
+        self._log.warn(
+            "shard {shard}: Discord is out of reach: {why}",
+            shard=self._shard_id,
+            why=why,
+        )
+        self._become(State.WAITING, f"Discord is out of reach: {why}")
+
+    def _become(self, state: State, problem: str | None = None) -> None:
+        if (self._state, self._problem) == (state, problem):
+            return
+        self._state, self._problem = state, problem
+        self._metrics.state.labels(self._shard_id).state(state.value)
+        for tell in tuple(self._told.values()):
+            try:
+                tell(self.status)
+            except Exception:  # noqa: BLE001 - a listener's bug is not the link's
+                self._log.failure("a listener of the link's status failed")
+
+
+def _problem(ended: Ended, why: str) -> str:
+    if ended.code is not None:
+        return f"Discord closed the connection (code {ended.code})"
+    return f"Discord is out of reach: {why}"
