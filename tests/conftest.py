@@ -7,6 +7,13 @@ import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
 
+@pytest.fixture(scope="session", autouse=True)
+def what_was_imported_is_not_collected_again() -> None:
+    """Each test ends with a collection: let it look at that test's garbage alone."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[list[LogEvent]]:
     """Fail on a logged failure that the test did not take, and on a live timer."""

@@ -1,6 +1,5 @@
 """Samples of what Discord sends."""
 
-import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +8,6 @@ from typing import Any
 import pytest
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def what_was_imported_is_not_collected_again() -> None:
-    """Each test ends with a collection: let it look at that test's garbage alone."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,12 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"[+/0-9A-Za-z]{22}==", re.ASCII)
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110 5.6.2
 _TARGET = re.compile(r"[^\s?#\x7f-\xff]+(?:\?([^\s#]*))?")
-# A line feed alone, or a control character, hides a header from one of two readers.
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# No control character in a value: a line feed alone hides a header from one of two
+# readers. Source: RFC 9110 5.5.
+_HEADER = re.compile(
+    r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n",
+    re.ASCII | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,18 @@ def answer(head: bytes) -> Accepted | Refused:
     (Source: WebSocketsClient.cpp 2.7.1, 775-778).
     """
     # Latin-1 maps each byte to one character: decoding cannot fail.
-    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    first, _, fields = head.decode("latin-1").partition("\r\n")
     request = first.split(" ")
     if len(request) != 3 or not (target := _TARGET.fullmatch(request[1])):
         return refuse(HTTPStatus.BAD_REQUEST, "Bad request line")
     if request[0] != "GET":
-        return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "Invalid HTTP method", "Allow: GET")
+        return refuse(
+            HTTPStatus.METHOD_NOT_ALLOWED, "Invalid HTTP method", "Allow: GET"
+        )
     if request[2] != "HTTP/1.1":
         return refuse(HTTPStatus.UPGRADE_REQUIRED, "An upgrade needs HTTP/1.1")
     try:
-        headers = _headers(lines)
+        headers = _headers(fields.removesuffix("\r\n"))
         key, protocol = _negotiate(headers)
         scope = scope_of(target[1] or "")
     except ProtocolError as e:
@@ -93,14 +99,14 @@ def refuse(status: HTTPStatus, reason: str, *extra: str) -> Refused:
     return Refused(("\r\n".join(lines) + "\r\n\r\n" + reason).encode("latin-1"), reason)
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
+def _headers(fields: str) -> dict[str, str]:
+    pairs = _HEADER.findall(fields)
+    if len(pairs) != fields.count("\n"):
+        raise ProtocolError("Malformed header")
     headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not _NAME.fullmatch(name) or _UNSAFE.search(value):
-            raise ProtocolError("Malformed header")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    for name, value in pairs:
+        key, text = name.lower(), value.strip(" \t")
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
     return headers
 
 

@@ -122,6 +122,8 @@ class Front(ServerFactory[Peek]):
 
     def stopFactory(self) -> None:
         self._sweeper.stop()
+        for peek in tuple(self.waiting):
+            peek.cut_off()
         for factory in (self._site, *self._routes.values()):
             factory.doStop()
 

@@ -1,0 +1,299 @@
+"""Lights that a test sets, a clock, and devices that speak in bytes."""
+
+import struct
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+from prometheus_client import CollectorRegistry
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.web.pages import notFound
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+
+from voicestatus.core.addresses import Addresses
+from voicestatus.core.lights import Light, Scope
+from voicestatus.devices import service
+from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.service import BEAT_S, DeviceFactory, DeviceService
+from voicestatus.web.front import Front, UpgradeResource
+
+UPGRADE = (
+    b"GET %b HTTP/1.1\r\n"
+    b"Host: sign.example:8080\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: arduino\r\n"
+    b"Origin: file://\r\n"
+    b"User-Agent: arduino-WebSocket-Client\r\n\r\n"
+)
+
+
+class SettableLights:
+    """The `Lights` port, with lights that a test sets."""
+
+    def __init__(self) -> None:
+        self.light = Light(known=True, on=True, count=1)
+        self.followers: dict[Scope, list[Callable[[Light], object]]] = defaultdict(list)
+
+    def follow(
+        self, scope: Scope, tell: Callable[[Light], object]
+    ) -> Callable[[], object]:
+        self.followers[scope].append(tell)
+        tell(self.light)
+        return lambda: self.followers[scope].remove(tell)
+
+    def set(self, light: Light, scope: Scope | None = None) -> None:
+        """Change the light of all groups, or of one."""
+        self.light = light
+        for at, tells in tuple(self.followers.items()):
+            for tell in tuple(tells) if scope in {None, at} else ():
+                tell(light)
+
+
+@pytest.fixture
+def lights() -> SettableLights:
+    return SettableLights()
+
+
+@pytest.fixture
+def clock() -> task.Clock:
+    return task.Clock()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def addresses() -> Addresses:
+    return Addresses()
+
+
+@pytest.fixture
+def devices(lights, clock, registry, addresses) -> Iterator[DeviceFactory]:
+    """A factory whose service runs; the token is `secret`."""
+    metrics = DeviceMetrics(registry)
+    factory = DeviceFactory(lights, b"secret", clock, metrics, addresses)
+    running = DeviceService(factory, clock)
+    running.startService()
+    yield factory
+    running.stopService()
+    clock.advance(service.LEAVE_WITHIN_S)
+    factory.cut_off()
+
+
+@pytest.fixture
+def pass_time(clock) -> Callable[[float], None]:
+    """Let time pass in beats, as it does under a reactor."""
+    return lambda seconds: clock.pump([BEAT_S] * round(seconds / BEAT_S))
+
+
+@pytest.fixture
+def upgrade() -> Callable[..., bytes]:
+    """An upgrade request as the devices' library makes it."""
+    return lambda path=b"/ws": UPGRADE % path
+
+
+@pytest.fixture
+def masked() -> Callable[..., bytes]:
+    """A frame from a device; the mask is fixed."""
+
+    def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+        mask, size = b"\x37\xfa\x21\x3d", len(payload)
+        length = bytes([size]) if size < 126 else b"\x7e" + struct.pack("!H", size)
+        start = bytes([opcode | (0x80 if fin else 0), length[0] | 0x80]) + length[1:]
+        body = bytes(c ^ mask[i % 4] for i, c in enumerate(payload))
+        return start + mask + body
+
+    return frame
+
+
+class Peer(Protocol):
+    """A client that writes bytes and keeps what comes back."""
+
+    def __init__(self) -> None:
+        self.data, self.lost = b"", False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost = True
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def take(self, size: int) -> bytes:
+        taken, self.data = self.data[:size], self.data[size:]
+        return taken
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Wait on the real reactor until a condition holds, at most 5 s."""
+    from twisted.internet import reactor
+
+    async def until(condition: Callable[[], object]) -> None:
+        end = reactor.seconds() + 5
+        while not condition():
+            assert reactor.seconds() < end, "it never came"
+            await task.deferLater(reactor, 0.001)
+
+    return until
+
+
+@pytest.fixture
+def settled() -> Callable[[], Awaitable[None]]:
+    """Let everything that is under way on loopback arrive."""
+    from twisted.internet import reactor
+
+    async def wait() -> None:
+        for _ in range(8):
+            await task.deferLater(reactor, 0.001)
+
+    return wait
+
+
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class Tls:
+    """One side of TLS. Twisted's own hands pyOpenSSL objects that it warns of."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: Protocol) -> SSL.Connection:  # noqa: N802
+        return SSL.Connection(self._context, None)
+
+    clientConnectionForTLS = serverConnectionForTLS  # noqa: N815
+
+
+@pytest.fixture(scope="session")
+def certified() -> Tls:
+    """A server's side of TLS, with a certificate made for this run."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_privatekey(key)
+    context.use_certificate(
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return Tls(context)
+
+
+@dataclass
+class Line:
+    """A way to a front: where it listens, and how a peer gets there."""
+
+    listen: Callable[[ServerFactory], Deferred]
+    client: Callable[[int], object]
+    peers: list[Peer] = field(default_factory=list)
+    port: object = None
+
+    @asynccontextmanager
+    async def serving(self, front: ServerFactory) -> AsyncIterator[None]:
+        """Listen; in the end no socket is left open."""
+        from twisted.internet import reactor
+
+        self.port = await self.listen(front)
+        try:
+            yield
+        finally:
+            await self.port.stopListening()
+            for peer in self.peers:
+                if not peer.lost:
+                    peer.transport.abortConnection()
+            for _ in range(8):
+                await task.deferLater(reactor, 0.001)
+
+    async def dial(self, peer: Peer | None = None) -> Peer:
+        number = getattr(self.port.getHost(), "port", 0)
+        peer = peer or Peer()
+        await endpoints.connectProtocol(self.client(number), peer)
+        self.peers.append(peer)
+        return peer
+
+
+@pytest.fixture
+def carrier() -> str:
+    """What carries the bytes: tcp (the direct path), tls or unix (the queued one)."""
+    return "tcp"
+
+
+@pytest.fixture
+def line(carrier, certified, tmp_path) -> Line:
+    from twisted.internet import reactor
+
+    if carrier == "unix":
+        path = str(tmp_path / "front")
+        return Line(
+            endpoints.UNIXServerEndpoint(reactor, path).listen,
+            lambda _: endpoints.UNIXClientEndpoint(reactor, path),
+        )
+    if carrier == "tls":
+        server = endpoints.SSL4ServerEndpoint(
+            reactor, 0, certified, interface="127.0.0.1"
+        )
+        # As the devices do (`setInsecure`), it does not ask who the server is.
+        trusting = Tls(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        return Line(
+            server.listen,
+            lambda port: endpoints.SSL4ClientEndpoint(
+                reactor, "127.0.0.1", port, trusting
+            ),
+        )
+    return Line(
+        endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen,
+        lambda port: endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port),
+    )
+
+
+class Page(Resource):
+    """Something that is no WebSocket."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        return b"a page"
+
+    def render_POST(self, request: Request) -> bytes:
+        return request.content.read()
+
+
+class Root(Resource):
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return notFound()
+
+
+@pytest.fixture
+def front(clock, devices) -> Front:
+    """The one port: devices on /ws, a page elsewhere."""
+    root = Root()
+    root.putChild(b"ws", UpgradeResource(devices))
+    root.putChild(b"page", Page())
+    return Front(clock, Site(root, reactor=clock), {b"/ws": devices})

@@ -1,0 +1,348 @@
+"""Devices on the network: the factory behind `WS_PATH`, and its beat."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from voicestatus.core.addresses import NO_PROXIES, Addresses
+from voicestatus.core.ports import Lights
+from voicestatus.devices.fanout import (
+    QUEUED,
+    Fanout,
+    Group,
+    Path,
+    path_to,
+    send_at_once,
+)
+from voicestatus.devices.frames import FrameProtocol
+from voicestatus.devices.keepalive import PING_EVERY_S, Deadlines, PingWheel, Seldom
+from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.session import (
+    AUTH_WITHIN_S,
+    Close,
+    DeviceSession,
+    Effect,
+    Hold,
+    Holding,
+    Key,
+    PenaltyBox,
+    Refuse,
+    Welcome,
+)
+from voicestatus.devices.upgrade import Accepted, Refused
+from voicestatus.devices.wire import GOING_AWAY, NOAUTH, PING, PONG
+
+BEAT_S = 0.5
+CLOSE_WITHIN_S = 2.0
+"""How long a peer has to answer a close, or to read a refusal, before it is cut off."""
+LEAVE_WITHIN_S = 3.0
+"""How long the whole fleet has when the server stops."""
+MAX_UNREAD_BYTES = 8192
+"""A device that asks for more pongs than this without reading one is no device."""
+
+
+class DeviceProtocol(FrameProtocol):
+    """One device: moves bytes, and does what its session says."""
+
+    factory: "DeviceFactory"
+    path: Path = QUEUED
+    address: str | None = None
+    """The client's IP address, by a trusted proxy's word if there is one."""
+    group: Group | None = None
+    slot = missed = 0
+
+    # ---- a connection's life -------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self.path = path_to(self.transport)
+        send_at_once(self.transport)
+        self.factory.waiting.add(self, self.factory.now())
+
+    def connectionLost(self, reason: object = None) -> None:
+        super().connectionLost(reason)
+        self.factory.forget(self)
+
+    def upgraded(self, request: Accepted) -> None:
+        factory = self.factory
+        if factory.addresses.believes(self.address):
+            self.address = factory.addresses.of(self.address, request.headers)
+        self.scope = request.scope
+        self.session = DeviceSession(factory.key, factory.box)
+
+    def refused(self, answer: Refused) -> None:
+        self.factory.refused(self, answer)
+
+    def violated(self, code: int, reason: str) -> None:
+        self.factory.violated(self, code, reason)
+
+    # ---- bytes and messages --------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        self.missed = 0
+        super().dataReceived(data)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if isBinary:
+            return
+        now = self.factory.now()
+        self._perform(self.session.text(payload, self.address or "", now))
+
+    def onPing(self, payload: bytes) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # nothing may follow a close frame
+        if self.path.pending_bytes(self.transport) > MAX_UNREAD_BYTES:
+            self.fail()
+        elif payload:
+            self.sendPong(payload)
+        else:
+            self.path.put(self.transport, PONG)
+
+    def write(self, data: bytes) -> None:
+        self.path.put(self.transport, data)
+
+    def closes(self) -> None:
+        self.factory.begin_to_close(self)
+
+    # ---- what others ask of it -----------------------------------------------------
+
+    def ping(self) -> None:
+        self.path.put(self.transport, PING)
+
+    def give_up(self) -> None:
+        self.factory.metrics.dead_peers.inc()
+        self.fail()
+
+    def fail(self) -> None:
+        self.transport.abortConnection()
+
+    def time_is_up(self) -> None:
+        """Take it that the time to upgrade and to say AUTH is over."""
+        if self.state == self.STATE_CONNECTING:
+            self.fail()
+        else:
+            self._perform(self.session.silence())
+
+    def go_away(self) -> None:
+        """Close because the server stops. The light stays as it is."""
+        if self.state == self.STATE_OPEN:
+            # Autobahn's sendClose does not take 1001. Source: RFC 6455 7.4.1.
+            self.path.put(self.transport, GOING_AWAY)
+        self.factory.begin_to_close(self)
+        self.dropConnection()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Welcome():
+                    self.group = self.factory.welcome(self)
+                case Refuse(reason):
+                    self.path.put(self.transport, NOAUTH)
+                    self.factory.turned_away(self, reason.value)
+                case Hold(seconds):
+                    self.factory.hold(self, seconds)
+                case Close():
+                    self.sendClose()
+
+
+class DeviceFactory(ServerFactory[DeviceProtocol]):
+    """Makes and keeps the devices' connections. Its `DeviceService` gives it time."""
+
+    protocol = DeviceProtocol
+    noisy = False
+    isServer = True  # noqa: N815 - Autobahn asks for it
+    _log = Logger()
+
+    def __init__(
+        self,
+        lights: Lights,
+        token: bytes,
+        clock: IReactorTime,
+        metrics: DeviceMetrics,
+        addresses: Addresses = NO_PROXIES,
+    ) -> None:
+        """Let in who knows `token`."""
+        self.now = clock.seconds
+        self.key, self.box = Key(token), PenaltyBox()
+        self.addresses, self.metrics = addresses, metrics
+        self.fanout = Fanout(lights, metrics)
+        self.wheel = PingWheel[DeviceProtocol](slots=int(PING_EVERY_S / BEAT_S))
+        self.waiting = Deadlines[DeviceProtocol](AUTH_WITHIN_S)
+        self.closing = Deadlines[DeviceProtocol](CLOSE_WITHIN_S)
+        self.held = Holding[DeviceProtocol]()
+        self.connected = 0
+        """How many devices are let in."""
+        self._stopping = False
+        self._empty: Deferred[None] | None = None
+        self._turned_away, self._refused, self._violated = Seldom(), Seldom(), Seldom()
+        metrics.connections.set_function(lambda: self.connected)
+        metrics.held.set_function(lambda: len(self.held))
+
+    @property
+    def flips(self) -> int:
+        """How many changes of a group's light were written to its devices."""
+        return self.fanout.flips
+
+    def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol | None:
+        if self._stopping:
+            return None
+        device = DeviceProtocol()
+        device.factory = self
+        device.address = getattr(addr, "host", None)
+        return device
+
+    # ---- what its connections report -----------------------------------------------
+
+    def welcome(self, device: DeviceProtocol) -> Group:
+        group = self.fanout.join(device, device.scope)
+        self.waiting.discard(device)
+        self.wheel.add(device)
+        self.connected += 1
+        return group
+
+    def turned_away(self, device: DeviceProtocol, reason: str) -> None:
+        self.waiting.discard(device)
+        self.metrics.auth_failures[reason].inc()
+        if many := self._turned_away.happened(self.now()):
+            self._log.warn(
+                "{many} connection(s) without a right token; the last from {address}: "
+                "{reason}",
+                many=many,
+                address=device.address,
+                reason=reason,
+            )
+
+    def refused(self, device: DeviceProtocol, answer: Refused) -> None:
+        self.begin_to_close(device)
+        self.metrics.refused_upgrades.inc()
+        if many := self._refused.happened(self.now()):
+            self._log.warn(
+                "{many} upgrade(s) refused; the last from {address}: {reason}",
+                many=many,
+                address=device.address,
+                reason=answer.reason,
+            )
+
+    def violated(self, device: DeviceProtocol, code: int, reason: str) -> None:
+        self.metrics.violations.inc()
+        if many := self._violated.happened(self.now()):
+            self._log.warn(
+                "{many} connection(s) broke the WebSocket protocol; the last from "
+                "{address}: {code} {reason}",
+                many=many,
+                address=device.address,
+                code=code,
+                reason=reason,
+            )
+
+    def hold(self, device: DeviceProtocol, seconds: float) -> None:
+        oldest = self.held.hold(device, self.now() + seconds)
+        if oldest is not None:
+            oldest.sendClose()
+
+    def begin_to_close(self, device: DeviceProtocol) -> None:
+        """Tell it nothing more; cut it off should it not close in time."""
+        self._take_out(device)
+        self.closing.add(device, self.now())
+
+    def forget(self, device: DeviceProtocol) -> None:
+        """Take it that a connection is lost."""
+        self._take_out(device)
+        if self._empty is not None and not self._anybody():
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def _take_out(self, device: DeviceProtocol) -> None:
+        self.waiting.discard(device)
+        self.closing.discard(device)
+        self.held.release(device)
+        if (group := device.group) is not None:
+            device.group = None
+            self.connected -= 1
+            self.wheel.remove(device)
+            self.fanout.leave(device, group)
+
+    # ---- time ----------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """Do what is due. Called every `BEAT_S` seconds."""
+        now = self.now()
+        self._each(self.waiting.due(now), DeviceProtocol.time_is_up)
+        self._each(self.held.due(now), DeviceProtocol.sendClose)
+        self._each(self.closing.due(now), DeviceProtocol.fail)
+        alive, dead = self.wheel.turn()
+        self._each(alive, DeviceProtocol.ping)
+        self._each(dead, DeviceProtocol.give_up)
+        self.box.forgive(now)
+
+    def _each(
+        self,
+        devices: Iterable[DeviceProtocol],
+        act: Callable[[DeviceProtocol], object],
+    ) -> None:
+        for device in devices:
+            try:
+                act(device)
+            except Exception:  # noqa: BLE001 - the others' time must not stop
+                self._log.failure("a device could not be dealt with and is dropped")
+                device.fail()
+
+    # ---- the end -------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Let devices in."""
+        self._stopping = False
+
+    def shut(self) -> Deferred[None]:
+        """Refuse new ones and tell those that are here; fires when all have gone."""
+        self._stopping = True
+        gone: Deferred[None] = Deferred()
+        self._each(tuple(self._everyone()), DeviceProtocol.go_away)
+        if self._anybody():
+            self._empty = gone
+        else:
+            gone.callback(None)
+        return gone
+
+    def cut_off(self) -> None:
+        """End what is left, at once."""
+        self._each(tuple(self._everyone()), DeviceProtocol.fail)
+
+    def _anybody(self) -> bool:
+        return next(self._everyone(), None) is not None
+
+    def _everyone(self) -> Iterator[DeviceProtocol]:
+        return chain(self.waiting, self.held, self.wheel, self.closing)
+
+
+class DeviceService(Service):
+    """Gives a factory its beat, and ends it in order."""
+
+    def __init__(self, factory: DeviceFactory, clock: IReactorTime) -> None:
+        self._factory, self._clock = factory, clock
+        self._beat = LoopingCall(factory.beat)
+        self._beat.clock = clock
+
+    def startService(self) -> None:
+        super().startService()
+        self._factory.open()
+        self._beat.start(BEAT_S, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when every device has gone or was cut off."""
+        super().stopService()
+        gone = self._factory.shut()
+        cut = self._clock.callLater(LEAVE_WITHIN_S, self._factory.cut_off)
+
+        def done(_: None) -> None:
+            if cut.active():
+                cut.cancel()
+            if self._beat.running:
+                self._beat.stop()
+
+        return gone.addCallback(done)
