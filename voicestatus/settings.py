@@ -19,15 +19,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SecretStr,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
 
+from voicestatus.core.addresses import Network, parse_networks
 from voicestatus.core.errors import ConfigError
 from voicestatus.core.ids import GuildId
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _RESERVED_PATHS = ("/health", "/livez", "/readyz", "/metrics", "/api", "/admin", "/ota")
 
@@ -134,10 +134,9 @@ class Settings(BaseModel):
     ws_path: Annotated[str, AfterValidator(_ws_path)] = Field(
         "/ws", description="a path such as /ws, without a query, not one of ours"
     )
-    trusted_proxies: Annotated[
-        tuple[Network, ...],
-        BeforeValidator(_split),
-    ] = Field((), description="networks such as 10.0.0.0/8, separated by commas")
+    trusted_proxies: Annotated[tuple[Network, ...], PlainValidator(parse_networks)] = (
+        Field((), description="networks such as 10.0.0.0/8, separated by commas")
+    )
     storage_url: Annotated[str, AfterValidator(_storage_url)] = Field(
         default_factory=_default_storage,
         description="sqlite:PATH, or memory: to keep nothing",

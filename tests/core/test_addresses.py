@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicestatus.core.addresses import Addresses, parse_networks
-from voicestatus.core.errors import ConfigError
 
 PROXIED = Addresses(parse_networks("10.0.0.0/8, 192.0.2.7, fd00::/8"))
 
@@ -65,7 +64,7 @@ def test_networks_are_cidrs_or_single_addresses():
         ip_network("10.0.0.0/8"),
         ip_network("::1/128"),
     )
-    with pytest.raises(ConfigError, match=r"proxy\.example"):
+    with pytest.raises(ValueError, match=r"proxy\.example"):
         parse_networks("10.0.0.0/8, proxy.example")
 
 
