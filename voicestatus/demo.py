@@ -55,7 +55,12 @@ class Narrator(Service):
     _log = Logger()
 
     def __init__(
-        self, listener: Listener, ws_path: str, token: str, lights: Lights, out: TextIO
+        self,
+        listener: Listener,
+        ws_path: str,
+        token: str | None,
+        lights: Lights,
+        out: TextIO,
     ) -> None:
         self._listener, self._ws_path, self._token = listener, ws_path, token
         self._lights, self._out = lights, out
@@ -69,7 +74,7 @@ class Narrator(Service):
             _WELCOME.format(
                 signs=f"ws://{address}{self._ws_path}",
                 site=f"http://{address}",
-                token=self._token,
+                token=self._token or "$ESP_AUTH_TOKEN",
                 command=Path(sys.argv[0]).with_name("voicestatus"),
             )
         )

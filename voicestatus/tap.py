@@ -28,7 +28,6 @@ from voicestatus.core.addresses import Addresses
 from voicestatus.core.errors import ConfigError
 from voicestatus.core.ports import Lights
 from voicestatus.core.presence import Event, Presence
-from voicestatus.demo import Narrator, simulated_discord
 from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.service import DeviceFactory, DeviceService
 from voicestatus.discord.gateway.service import GatewayService
@@ -124,23 +123,34 @@ def makeService(options: Options) -> Program:
     """Make the program; started, it serves until it is stopped."""
     from twisted.internet import reactor  # noqa: PLC0415 - the one place that has it
 
-    settings = options.settings
+    settings, listen = options.settings, options["listen"]
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
-    if options.demo_token is not None:
-        discord, api_url = simulated_discord(settings.guild_id, reactor)
-        discord.setServiceParent(program)
-        settings = settings.model_copy(update={"discord_api_url": api_url})
-    lights = build(settings, reactor, options["listen"], program)
-    if options.demo_token is not None:
-        front = next(part for part in program if isinstance(part, Listener))
-        token = settings.esp_auth_token.get_secret_value()
-        narrator = Narrator(front, settings.ws_path, token, lights, sys.stdout)
-        narrator.setServiceParent(program)
+    if options.demo_token is None:
+        build(settings, reactor, listen, program)
+    else:
+        _build_demo(settings, reactor, listen, program, options.demo_token)
     for line in options.unreadable:
         _log.warn("line {line} of the settings file is not NAME=VALUE", line=line)
     if settings.admin_token is None:
         _log.info("the admin side is closed: ADMIN_TOKEN is not set")
     return program
+
+
+def _build_demo(
+    settings: Settings, reactor: Any, listen: Sequence[str], program: Row, token: str
+) -> None:
+    # The simulator is a third of all imports.
+    from voicestatus.demo import Narrator, simulated_discord  # noqa: PLC0415
+
+    discord, api_url = simulated_discord(settings.guild_id, reactor)
+    discord.setServiceParent(program)
+    settings = settings.model_copy(update={"discord_api_url": api_url})
+    lights = build(settings, reactor, listen, program)
+    front = next(part for part in program if isinstance(part, Listener))
+    # A token of the owner's is not shown, not even here.
+    shown = token if settings.esp_auth_token.get_secret_value() == token else None
+    narrator = Narrator(front, settings.ws_path, shown, lights, sys.stdout)
+    narrator.setServiceParent(program)
 
 
 def build(

@@ -195,3 +195,12 @@ def test_the_demo_needs_nothing_and_a_sign_follows_it(tmp_path: Path, layout: st
     assert "the light is on" in text
     assert "Traceback" not in text
     assert not list(tmp_path.glob("voicestatus.db*"))
+
+
+def test_the_demo_shows_no_token_that_its_owner_has_chosen(tmp_path: Path):
+    env = {"ESP_AUTH_TOKEN": SECRETS["ESP_AUTH_TOKEN"]}
+    listen = "tcp:0:interface=127.0.0.1"
+    with running(tmp_path, env, "--demo", "--listen", listen) as written:
+        assert said(written, r"token +(\S+)")[1] == "$ESP_AUTH_TOKEN"
+        said(written, "the light is")
+    assert SECRETS["ESP_AUTH_TOKEN"] not in written.read_text()
