@@ -12,7 +12,7 @@ SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --
 DEMO := $(if $(SETTINGS),,--demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test soak bench lint clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -22,6 +22,12 @@ run: $(VENV)/run.stamp ## run the server (ARGS="--listen tcp:8081"); without set
 
 test: lint ## all checks, then all tests
 	@$(BIN)/pytest -q
+
+soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults
+	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py
+
+bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/test.stamp ## style, types, arrows between modules, purity
 	@$(BIN)/ruff check --quiet

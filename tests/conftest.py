@@ -34,3 +34,9 @@ def nothing_is_left_behind() -> Iterator[list[LogEvent]]:
         call.cancel()
     assert not logged, [event["log_failure"] for event in logged]
     assert not timers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="full counts of kills, faults and churn"
+    )

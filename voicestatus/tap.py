@@ -54,6 +54,7 @@ from voicestatus.web.site import QuietSite
 _log = Logger()
 VERSION = version("voicestatus")
 DEFAULT_ENV_FILE = ".env"
+BACKLOG = 1024
 PRESENCE_INTENTS = 1 | 128
 """GUILDS and GUILD_VOICE_STATES: neither is privileged."""
 
@@ -232,10 +233,17 @@ def _own(port: int, settings: Settings) -> str:
 
 def _listener(text: str, factory: IProtocolFactory, reactor: Any) -> Listener:
     try:
-        endpoint = serverFromString(reactor, text)
+        endpoint = serverFromString(reactor, _with_backlog(text))
     except (ValueError, TypeError, KeyError, OSError) as e:
         raise SystemExit(f"voicestatus cannot listen on {text}: {e}") from None
     return Listener(text, endpoint, factory)
+
+
+def _with_backlog(text: str) -> str:
+    """Let a whole fleet dial at once: Twisted's 50 makes signs wait for seconds."""
+    kind, _, _ = text.partition(":")
+    named = kind in {"tcp", "tcp6", "ssl", "unix"} and ":backlog=" not in text
+    return f"{text}:backlog={BACKLOG}" if named else text
 
 
 def _timed(

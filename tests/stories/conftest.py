@@ -20,6 +20,7 @@ from twisted.web.client import Agent
 from voicestatus.services import Row
 from voicestatus.settings import Settings
 from voicestatus.simulator.service import SimulatedDiscord
+from voicestatus.simulator.signs import SignFleet
 from voicestatus.tap import build
 from voicestatus.web.listen import Listener
 
@@ -122,6 +123,7 @@ class House:
         self.discord = SimulatedDiscord(reactor, guilds=[GUILD])
         self.program: Row | None = None
         self._signs: list[Sign] = []
+        self._fleets: list[SignFleet] = []
 
     @property
     def guild(self) -> Any:
@@ -147,6 +149,8 @@ class House:
             await self.program.stopService()
 
     async def end(self) -> None:
+        for fleet in self._fleets:
+            await fleet.stopService()
         await self.stop()
         for sign in self._signs:
             sign.transport.abortConnection()
@@ -169,6 +173,15 @@ class House:
         await connectProtocol(endpoint, sign)
         self._signs.append(sign)
         return sign
+
+    def fleet(self, count: int) -> SignFleet:
+        """Let so many simulated signs dial in."""
+        fleet = SignFleet(
+            self.reactor, "127.0.0.1", self.port, token=TOKEN, count=count
+        )
+        self._fleets.append(fleet)
+        fleet.startService()
+        return fleet
 
     async def get(self, path: str, port: int | None = None, **headers: str) -> Any:
         """GET; return (status, body)."""

@@ -43,27 +43,26 @@ def test_back_off_has_full_jitter_but_never_none():
     assert {a.after_s for a in attempts(*[NOBODY] * 9, jitter=0.0)} == {0.25}
 
 
-def test_only_a_connection_that_held_clears_the_record():
-    waits = [
-        attempt.after_s
-        for attempt in attempts(
-            *[NOBODY] * 5, SHORT, LONG, UNREACHABLE, jitter=0.999999
-        )
-    ]
-    assert round(waits[5]) == 32  # half a second of READY forgives nothing
-    assert waits[6] == 0.0
-    assert round(waits[7]) == 1
+@pytest.mark.parametrize("held", [SHORT, LONG])
+def test_ready_or_resumed_resets_the_back_off(held):
+    made = attempts(*[NOBODY] * 5, held, UNREACHABLE, jitter=0.999999)
+    waits = [attempt.after_s for attempt in made]
+    assert round(waits[4]) == 16
+    assert waits[5] == 0.0
+    assert round(waits[6]) == 1
 
 
-def test_a_server_that_accepts_and_closes_at_once_is_not_hammered():
-    waits = [attempt.after_s for attempt in attempts(*[SHORT] * 20)]
-    assert waits[:3] == [0.0, 0.0, 0.0]
-    assert sum(waits) > 300
+def test_faults_in_a_row_cost_no_wait_but_a_flapping_server_is_not_hammered():
+    waits = [attempt.after_s for attempt in attempts(*[SHORT] * 2000)]
+    assert set(waits[:20]) == {0.0}
+    assert all(0.25 <= wait_s < 1 for wait_s in waits[20:420])
+    assert sum(waits[1000:]) > 3600
 
 
-def test_a_link_that_breaks_now_and_then_comes_back_at_once():
-    now_and_then = Ended(Cause.LOST, STATE, spoke=True, held_s=6.0)
-    assert {a.after_s for a in attempts(*[now_and_then] * 20)} == {0.0}
+def test_a_connection_that_held_for_long_clears_the_record_of_flaps():
+    waits = [a.after_s for a in attempts(*[SHORT] * 900, LONG, SHORT)]
+    assert waits[899] > 1
+    assert waits[900:] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("state", [STATE, None])
@@ -137,5 +136,6 @@ ENDINGS = st.sampled_from(
 @given(st.lists(ENDINGS, min_size=10, max_size=40), st.floats(0, 0.99))
 def test_no_row_of_failures_is_ever_hot(endings, jitter):
     waits = [a.after_s for a in attempts(*endings, jitter=jitter)]
-    assert all(wait_s >= 0.25 for wait_s in waits[3:])
+    hot = [wait_s for wait_s in waits if wait_s < 0.25]
+    assert len(hot) <= 20
     assert all(wait_s <= 60 for wait_s in waits)

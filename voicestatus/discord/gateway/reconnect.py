@@ -11,11 +11,11 @@ from voicestatus.discord.gateway.session import Cause, Ended, SessionState
 from voicestatus.discord.gateway.wire import Verdict
 
 STABLE_S: Final = 30.0
-"""A connection that was READY for longer clears the record."""
-FORGIVE_EVERY_S: Final = 5.0
-"""While READY, so long makes up for one failure."""
-AT_ONCE: Final = 3
-"""So many short-lived connections in a row are followed by the next without a wait."""
+"""A connection that was READY for longer clears the record of flaps."""
+FLAPS_AT_ONCE: Final = 20
+"""So many connections that were READY, but not for long, are followed at once."""
+FLAPS_A_DOUBLING: Final = 200
+"""From then on so many double the wait: the longer it goes on, the rarer."""
 LONGEST_WAIT_S: Final = 60.0
 SHORTEST_WAIT_S: Final = 0.25
 """Full jitter may draw nothing at all; a series of such draws would be hot."""
@@ -49,7 +49,9 @@ class Reconnect:
 
     def __init__(self) -> None:
         self._failures = 0
-        """Connections lately that were not READY for long."""
+        """Connections in a row that were never READY."""
+        self._flaps = 0
+        """Connections in a row that were READY, but not for long."""
         self._unreachable = 0
         """Attempts in a row on the resume URL where nobody spoke."""
         self._unresumed = 0
@@ -64,36 +66,35 @@ class Reconnect:
         """Decide on the next attempt; 0 <= jitter < 1 is drawn for each call."""
         if ended.verdict is Verdict.STOP and ended.code is not None:
             return GiveUp(ended.code)
-        held = ended.held_s is not None
-        self._count(ended.held_s)
-        at_once = held and self._failures <= AT_ONCE
-        wait_s = 0.0 if at_once else self._back_off_s(jitter)
+        wait_s = self._back_off_s(ended.held_s, jitter)
         if ended.cause is Cause.INVALID_SESSION:
             least_s, most_s = INVALID_WAIT_S
             wait_s = max(wait_s, least_s + (most_s - least_s) * jitter)
         if ended.code == wire.RATE_LIMITED:
             wait_s = max(wait_s, RATE_LIMITED_WAIT_S)
-        return self._where(ended, wait_s, held=held)
+        return self._where(ended, wait_s)
 
-    def _count(self, held_s: float | None) -> None:
+    def _back_off_s(self, held_s: float | None, jitter: float) -> float:
         if held_s is None:
             self._failures += 1
-        elif held_s > STABLE_S:
-            self._failures = 0
+            doublings = self._failures - 1.0
+            cap_s = 1.0
         else:
-            forgiven = int(held_s / FORGIVE_EVERY_S)
-            self._failures = max(0, self._failures - forgiven) + 1
-
-    def _back_off_s(self, jitter: float) -> float:
+            self._failures = 0
+            self._flaps = 0 if held_s > STABLE_S else self._flaps + 1
+            doublings = (self._flaps - FLAPS_AT_ONCE) / FLAPS_A_DOUBLING
+            if doublings <= 0:
+                return 0.0
+            cap_s = SHORTEST_WAIT_S
         # min() first: the power of a long outage would be a number without end.
-        cap_s = min(LONGEST_WAIT_S, 2.0 ** min(self._failures - 1, 6))
+        cap_s = min(LONGEST_WAIT_S, cap_s * 2.0 ** min(doublings, 8.0))
         return max(SHORTEST_WAIT_S, cap_s * jitter)
 
-    def _where(self, ended: Ended, wait_s: float, *, held: bool) -> Attempt:
+    def _where(self, ended: Ended, wait_s: float) -> Attempt:
         state = ended.state
         if state is None:
             return self._attempt(wait_s, None, at_base=True)
-        if held:
+        if ended.held_s is not None:
             return self._attempt(wait_s, state, at_base=False)
         if self._at_base:
             if ended.spoke:  # Discord is there, and does not resume: a new session
