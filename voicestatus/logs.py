@@ -18,6 +18,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 HIDDEN = "[secret]"
+SHORTEST_SECRET = 4
 
 # Twisted tells at info of each factory and each connection that it makes.
 _TALKATIVE = ("log_legacy", "twisted.web.client")
@@ -40,7 +41,8 @@ class _Writer:
         secrets: Iterable[str],
     ) -> None:
         self._stream, self._layout = stream, layout
-        plain = {secret for secret in secrets if secret}
+        # A shorter one is no secret, and would be found in every other word.
+        plain = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         self._secrets = plain | {json.dumps(secret)[1:-1] for secret in plain}
 
     def __call__(self, event: LogEvent) -> None:

@@ -4,6 +4,7 @@ Source: Discord docs, Gateway, "Resuming"; close codes as `wire.verdict` says.
 """
 
 from dataclasses import dataclass
+from math import exp2
 from typing import Final
 
 from voicestatus.discord.gateway import wire
@@ -86,8 +87,8 @@ class Reconnect:
             if doublings <= 0:
                 return 0.0
             cap_s = SHORTEST_WAIT_S
-        # min() first: the power of a long outage would be a number without end.
-        cap_s = min(LONGEST_WAIT_S, cap_s * 2.0 ** min(doublings, 8.0))
+        # min() first: the power of a long outage would be out of a float's range.
+        cap_s = min(LONGEST_WAIT_S, cap_s * exp2(min(doublings, 8.0)))
         return max(SHORTEST_WAIT_S, cap_s * jitter)
 
     def _where(self, ended: Ended, wait_s: float) -> Attempt:
