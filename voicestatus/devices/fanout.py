@@ -4,7 +4,7 @@ The only file that relies on how Twisted's transports work inside; the bounds in
 setup.cfg and the conformance tests, which run over both paths, hold that together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import ENOBUFS, EWOULDBLOCK
 from functools import partial
 from typing import Any, Protocol
@@ -97,6 +97,31 @@ class Direct:
         if sent < len(frame):
             transport.write(frame[sent:])
         return True
+
+    def offer_all(self, signs: Iterable["Sign"], frame: bytes) -> list["Sign"]:
+        """Offer a frame to many; return those for whom nothing was done yet.
+
+        What nearly always happens stands in the loop itself: a call for each sign
+        would be half of what all of Python costs here.
+        """
+        size, left = len(frame), []
+        for sign in signs:
+            transport = sign.transport
+            if (
+                transport.dataBuffer
+                or transport._tempDataLen  # noqa: SLF001
+                or transport.disconnecting
+            ):
+                left.append(sign)
+                continue
+            try:
+                sent = transport.socket.send(frame)
+            except (OSError, AttributeError):  # full, or lost and without a socket
+                left.append(sign)
+                continue
+            if sent < size:
+                transport.write(frame[sent:])
+        return left
 
     def when_free(self, transport: Transport, tell: Callable[[], object]) -> None:
         _Room(transport, tell)
@@ -192,32 +217,37 @@ class Group:
         self.scope = scope
         self._metrics, self._flipped = metrics, flipped
         self._frame: bytes | None = None
-        self._signs: set[Sign] = set()
+        self._near: set[Sign] = set()
+        """Signs on the direct path."""
+        self._far: set[Sign] = set()
         self._late: dict[Sign, bytes | None] = {}
         self._leave_lights = lights.follow(scope, self._tell)
 
     def __len__(self) -> int:
-        return len(self._signs)
+        return len(self._near) + len(self._far)
 
     def close(self) -> None:
         self._leave_lights()
 
     def join(self, sign: Sign) -> None:
         """Welcome a sign: `OK` and the light are two messages in one write."""
-        self._signs.add(sign)
+        (self._near if sign.path is DIRECT else self._far).add(sign)
         sign.path.put(sign.transport, OK + (self._frame or b""))
 
     def leave(self, sign: Sign) -> None:
-        self._signs.discard(sign)
+        self._near.discard(sign)
+        self._far.discard(sign)
         self._late.pop(sign, None)
 
     def _tell(self, light: Light) -> None:
         before, self._frame = self._frame, frame_of(light)
-        if self._frame is None or self._frame == before or not self._signs:
+        if self._frame is None or self._frame == before or not len(self):
             return
         frame, late = self._frame, self._late
-        direct = queued = superseded = 0
-        for sign in tuple(self._signs):
+        near = self._near.difference(late) if late else tuple(self._near)
+        left = DIRECT.offer_all(near, frame)
+        direct, queued, superseded = len(near) - len(left), 0, 0
+        for sign in [*left, *late, *(self._far.difference(late))]:
             try:
                 if sign in late:
                     superseded += 1
