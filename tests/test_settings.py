@@ -93,6 +93,11 @@ def test_the_originals_name_of_the_port_is_known_and_the_new_one_wins(env_file: 
     assert load(written(env_file, both)).port == 8082
 
 
+def test_a_value_is_taken_as_it_stands(env_file: Path):
+    settings = load(written(env_file, RIGHT | {"ESP_AUTH_TOKEN": "se${HOME}$cret"}))
+    assert settings.esp_auth_token.get_secret_value() == "se${HOME}$cret"
+
+
 def test_an_empty_value_is_no_value(env_file: Path):
     assert load(written(env_file, RIGHT | {"PORT": "", "GUILD_ID": ""})).port == 8080
 

@@ -51,6 +51,8 @@ class _Share:
 
 
 _NOBODY = _Share()
+WARNINGS = 100
+"""Scopes that are warned of: signs say what they like in their address."""
 _BLANK = _Share(blank=1)
 
 
@@ -90,6 +92,7 @@ class LightGroups(Service):
         # None stands for Discord as a whole, before it has named its guilds.
         self._giving_up: dict[GuildId | None, IDelayedCall] = {}
         self._given_up: set[GuildId | None] = set()
+        self._warned_of: set[Scope] = set()
         self._leave: Callable[[], object] = lambda: None
 
     def startService(self) -> None:
@@ -267,12 +270,18 @@ class LightGroups(Service):
         self._by_home[group.home].add(group)
 
     def _warn_if_nowhere(self, group: _Group) -> None:
-        presence, scope = self._hub.presence, group.scope
-        if not presence.heard:
+        scope = group.scope
+        if group.light != _NOBODY.light() or scope in self._warned_of:
             return
-        if scope.guild is not None and scope.guild not in presence.guilds:
+        if scope.channel is not None:
+            nowhere = self._home(scope, scope.channel) is None
+        else:
+            nowhere = scope.guild not in {None, *self._hub.presence.guilds}
+        if nowhere and len(self._warned_of) < WARNINGS:
+            self._warned_of.add(scope)
             self._log.warn(
-                "signs follow guild {guild}, which the bot is not in or does not watch:"
-                " they stay dark",
-                guild=scope.guild,
+                "signs follow {scope}, which the bot cannot see: they stay dark",
+                scope=f"channel {scope.channel}"
+                if scope.channel is not None
+                else f"guild {scope.guild}",
             )

@@ -258,7 +258,7 @@ def _read(env_file: str | None) -> dict[str, str]:
         return {}
     try:
         with Path(env_file).open(encoding="utf-8") as stream:
-            return _set(dotenv_values(stream=stream))
+            return _set(dotenv_values(stream=stream, interpolate=False))
     except OSError as e:
         raise ConfigError(f"  {env_file} cannot be read: {e.strerror}") from e
     except UnicodeDecodeError as e:

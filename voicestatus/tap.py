@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 
 from prometheus_client import (
     CollectorRegistry,
+    Gauge,
     GCCollector,
     Histogram,
+    Info,
     ProcessCollector,
     disable_created_metrics,
 )
 from pydantic import SecretStr
-from twisted.application.service import IServiceCollection
+from twisted.application.service import IServiceCollection, Service
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import ILogObserver, Logger
@@ -68,7 +70,10 @@ class Options(usage.Options):
     optParameters: ClassVar = [
         ["env-file", None, None, "file with settings [default: .env, if there is one]"]
     ]
-    longdesc = "Lights signs when somebody is in voice on Discord. Settings: README.md."
+    longdesc = (
+        "Lights signs when somebody is in voice on Discord."
+        " Settings come from the environment and .env: docs/configuration.md."
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,10 +168,7 @@ def build(
 
     :raises SystemExit: when one of `listen` is no endpoint.
     """
-    disable_created_metrics()
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
+    registry = _registry()
     store = open_store(settings.storage_url, reactor)
     hub = Hub(Presence(settings.guild_id))
     policy_off = settings.unknown_policy == "off"
@@ -195,6 +197,11 @@ def build(
         wall=time,
         jitter=random.SystemRandom().random,
     )
+    Gauge(
+        "voicestatus_voice_users",
+        "People who count for a sign that names no guild and no channel.",
+        registry=registry,
+    ).set_function(lambda: lights.everything.count)
     vitals = _vitals(settings, store, hub, lights, devices, gateway, reactor)
     health_leaf = JsonAnswer(lambda: health(vitals()))
     ws_path = settings.ws_path.encode()
@@ -208,35 +215,50 @@ def build(
         }
     )
     front = Front(reactor, QuietSite(root, reactor), {ws_path: devices})
-    parts = [
+    serves = f"signs at {settings.ws_path}, health at /health"
+    endpoints = listen or [_own(settings.port, settings)]
+    parts: list[Service] = [
         store,
         gateway,
         lights,
         ReactorLag(reactor, registry),
         DeviceService(devices, reactor),
-        *(
-            _listener(text, front, reactor)
-            for text in listen or [_own(settings.port, settings)]
-        ),
+        *(_listener(text, front, reactor, serves) for text in endpoints),
     ]
     if settings.health_port is not None:
         alone = QuietSite(ExactTree({"/health": health_leaf}), reactor)
-        parts.append(_listener(_own(settings.health_port, settings), alone, reactor))
+        parts.append(
+            _listener(
+                _own(settings.health_port, settings), alone, reactor, "/health alone"
+            )
+        )
     for part in parts:
         part.setServiceParent(program)
     return lights
+
+
+def _registry() -> CollectorRegistry:
+    disable_created_metrics()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    about = Info("voicestatus", "What is running.", registry=registry)
+    about.info({"version": VERSION})
+    return registry
 
 
 def _own(port: int, settings: Settings) -> str:
     return f"tcp:{port}:interface={quoteStringArgument(settings.host)}"
 
 
-def _listener(text: str, factory: IProtocolFactory, reactor: Any) -> Listener:
+def _listener(
+    text: str, factory: IProtocolFactory, reactor: Any, serves: str
+) -> Listener:
     try:
         endpoint = serverFromString(reactor, _with_backlog(text))
     except (ValueError, TypeError, KeyError, OSError) as e:
-        raise SystemExit(f"voicestatus cannot listen on {text}: {e}") from None
-    return Listener(text, endpoint, factory)
+        raise SystemExit(f"cannot listen on {text}: {e}") from None
+    return Listener(text, endpoint, factory, serves)
 
 
 def _with_backlog(text: str) -> str:

@@ -138,6 +138,26 @@ def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path):
     assert "Traceback" not in output
 
 
+def test_a_start_in_the_background_that_fails_says_so_and_ends(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        result = subprocess.run(
+            [str(TWISTD), "voicestatus", "--listen", endpoint],
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin", **SECRETS},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 1
+    # twistd hands on a hundred characters of it; the log has the rest.
+    assert f"cannot listen on {endpoint}: " in result.stdout
+    assert not (tmp_path / "twistd.pid").exists()
+
+
 def test_an_endpoint_that_is_none_is_refused(tmp_path: Path):
     status, output = ended(tmp_path, SECRETS, "--listen", "carrier-pigeon:3")
     assert status == 1

@@ -35,7 +35,8 @@ def check_env(context: click.Context, file: str, as_json: bool) -> None:
         )
     else:
         for name in found.understood:
-            click.echo(f"understood  {name}")
+            if name not in wrong:
+                click.echo(f"understood  {name}")
         for name in found.unknown:
             click.echo(f"ignored     {name}: not a setting of this server")
         for line in found.unreadable_lines:

@@ -101,7 +101,7 @@ def _certificate(folder: Path) -> ServerTls:
 @click.command("simulate-signs")
 @click.option("--url", required=True, help="Such as ws://localhost:8080/ws.")
 @click.option("--token", required=True, help="What the signs say: AUTH:<token>.")
-@click.option("--count", type=click.IntRange(1), required=True, help="How many signs.")
+@click.option("--count", type=click.IntRange(1), default=1, help="How many signs.")
 @click.option("--duration", type=click.FloatRange(0), help="Seconds; else until ^C.")
 @click.option(
     "--dials", type=click.FloatRange(1), default=500.0, help="Connections a second."

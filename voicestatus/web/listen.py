@@ -1,5 +1,7 @@
 """Opens a listening endpoint, or says in one line why it cannot."""
 
+from errno import EADDRINUSE
+
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -13,15 +15,29 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
+class CannotListen(SystemExit, Exception):  # noqa: N818 - what happened
+    """Ends the start with one line and status 1.
+
+    As a SystemExit it needs no traceback; as an Exception twistd hands it from its
+    background process to whoever waits in the foreground.
+    """
+
+
 class Listener(Service):
     """Listens while it runs; when it cannot, the whole program does not start."""
 
     _log = Logger()
 
     def __init__(
-        self, what: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+        self,
+        what: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        serves: str,
     ) -> None:
-        self._what, self._endpoint, self._factory = what, endpoint, factory
+        """Take the endpoint's text, and in words what is served there, for the log."""
+        self._what, self._serves = what, serves
+        self._endpoint, self._factory = endpoint, factory
         self.port: IListeningPort | None = None
 
     @property
@@ -33,15 +49,13 @@ class Listener(Service):
         return self._what
 
     def startService(self) -> None:
-        """:raises SystemExit: with one line that names the endpoint and the reason."""
+        """:raises CannotListen: with the endpoint and the reason."""
         super().startService()
         failures: list[Failure] = []
         d = self._endpoint.listen(self._factory)
         d.addCallbacks(self._opened, failures.append)
         if failures:
-            raise SystemExit(
-                f"voicestatus cannot listen on {self._what}: {_reason(failures[0])}"
-            )
+            raise CannotListen(f"cannot listen on {self._what}: {_reason(failures[0])}")
 
     def stopService(self) -> Deferred[object]:
         super().stopService()
@@ -52,13 +66,17 @@ class Listener(Service):
 
     def _opened(self, port: IListeningPort) -> None:
         self.port = port
-        self._log.info("listening on {what}", what=self._what)
+        self._log.info(
+            "listening on {what}: {serves}", what=self._what, serves=self._serves
+        )
 
 
 def _reason(failure: Failure) -> str:
     error = failure.value
     if isinstance(error, CannotListenError):
         error = error.socketError
+    if isinstance(error, OSError) and error.errno == EADDRINUSE:
+        return f"{error.strerror}; choose another PORT, or stop what listens there"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error)

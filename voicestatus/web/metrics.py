@@ -26,6 +26,7 @@ class Metrics(Resource):
         if self._bearer is not None and not hmac.compare_digest(given, self._bearer):
             request.setResponseCode(HTTPStatus.UNAUTHORIZED)
             request.setHeader(b"www-authenticate", b"Bearer")
+            request.setHeader(b"content-type", b"text/plain; charset=utf-8")
             return b"METRICS_TOKEN is wanted as a bearer token\n"
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         encode, content_type = choose_encoder(accept)
