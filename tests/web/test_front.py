@@ -108,9 +108,6 @@ def test_an_upgrade_on_a_known_path_goes_to_its_route(house, head):
     "head",
     [
         PAGE,
-        UPGRADE.replace(b"/ws", b"/other"),
-        UPGRADE.replace(b"/ws", b"/ws/"),
-        UPGRADE.replace(b"/ws", b"//ws"),
         UPGRADE.replace(b"1.1", b"1.0"),
         UPGRADE.replace(b"GET", b"POST"),
         UPGRADE.replace(b"websocket", b"h2c"),
@@ -123,6 +120,15 @@ def test_an_upgrade_on_a_known_path_goes_to_its_route(house, head):
 def test_everything_else_goes_to_the_site(house, head):
     house.send(head)
     assert house.went() == [("site", head)]
+
+
+@pytest.mark.parametrize("path", [b"/other", b"/ws/", b"//ws", b"/"])
+def test_an_upgrade_on_another_path_is_refused_and_closed(house, path):
+    transport = house.send(UPGRADE.replace(b"/ws", path))
+    assert transport.value().startswith(b"HTTP/1.1 404 ")
+    assert transport.value().endswith(b"\r\n\r\nnot found")
+    assert transport.disconnecting
+    assert house.went() == []
 
 
 @pytest.mark.parametrize("head", [UPGRADE, PAGE])
@@ -160,6 +166,7 @@ def test_empty_lines_before_a_request_are_skipped(house):
 def test_what_is_no_http_is_refused(house, noise):
     transport = house.send(noise)
     assert transport.value().startswith(b"HTTP/1.1 400 ")
+    assert transport.value().endswith(b"\r\n\r\nThis is not HTTP")
     assert transport.disconnecting
     assert house.went() == []
 

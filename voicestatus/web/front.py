@@ -32,8 +32,9 @@ _REQUEST = re.compile(
 )
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*websocket", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z]+(?: |\Z)")
-_NOT_HTTP = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_REFUSAL = (
+    b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
 )
 
 Transport = Any
@@ -77,19 +78,25 @@ class Peek(Protocol):
         self._data = data = (self._data + data).lstrip(b"\r\n")
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
         if end >= 0 and _METHOD.match(data):
-            self._step_aside(data, end)
-        elif end >= 0 or len(data) >= MAX_HEAD_BYTES or not _may_be_http(data):
-            self._refuse()
+            self._answer(data, end)
+        elif end < 0 and len(data) >= MAX_HEAD_BYTES and _may_be_http(data):
+            self._refuse(b"400 Bad Request", b"Head too long")
+        elif end >= 0 or not _may_be_http(data):
+            self._refuse(b"400 Bad Request", b"This is not HTTP")
 
-    def _step_aside(self, data: bytes, end: int) -> None:
+    def _answer(self, data: bytes, end: int) -> None:
         front, transport = self.factory, self.transport
+        if (chosen := front.choose(data, end)) is None:
+            # Closed, not kept alive: a device with a wrong path dials in a flood.
+            self._refuse(b"404 Not Found", b"not found")
+            return
         front.waiting.discard(self)
         self.transport, self._data = None, b""
-        hand_over(transport, front.choose(data, end), data)
+        hand_over(transport, chosen, data)
 
-    def _refuse(self) -> None:
+    def _refuse(self, status: bytes, reason: bytes) -> None:
         self._data = b""
-        self.transport.write(_NOT_HTTP)
+        self.transport.write(_REFUSAL % (status, len(reason), reason))
         self.transport.loseConnection()
 
     def cut_off(self) -> None:
@@ -127,11 +134,14 @@ class Front(ServerFactory[Peek]):
         for factory in (self._site, *self._routes.values()):
             factory.doStop()
 
-    def choose(self, data: bytes, end: int) -> IProtocolFactory:
-        """Tell who takes the request whose head ends at `end`."""
+    def choose(self, data: bytes, end: int) -> IProtocolFactory | None:
+        """Tell who takes the request whose head ends at `end`.
+
+        None: it is an upgrade, and nobody speaks WebSocket there.
+        """
         request = _REQUEST.match(data)
         if request and _UPGRADE.search(data, 0, end):
-            return self._routes.get(request[1], self._site)
+            return self._routes.get(request[1])
         return self._site
 
     def _sweep(self) -> None:

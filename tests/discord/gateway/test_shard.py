@@ -363,7 +363,7 @@ def test_a_malformed_event_is_counted_and_its_sequence_stands(world):
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [(4004, "DISCORD_TOKEN"), (4011, "SHARDS"), (4014, "Server Members Intent")],
+    [(4004, "DISCORD_TOKEN"), (4011, "too many servers"), (4014, "Server Members Intent")],
 )
 def test_a_fatal_close_stops_for_good_and_says_what_to_do(world, logged, code, word):
     shard = world.start(intents=129 | 2)

@@ -471,11 +471,11 @@ def test_a_lost_connection_and_a_strange_code_are_worth_a_resume():
 def test_each_fatal_close_tells_the_owner_what_to_change():
     wanted = {
         4004: ("DISCORD_TOKEN", "Reset Token"),
-        4010: ("SHARDS",),
-        4011: ("SHARDS",),
+        4010: ("too many servers",),
+        4011: ("too many servers",),
         4012: ("update voicestatus",),
-        4013: ("FEATURES",),
-        4014: ("Privileged Gateway Intents", "FEATURES"),
+        4013: ("update voicestatus",),
+        4014: ("Privileged Gateway Intents",),
     }
     for code, words in wanted.items():
         assert wire.verdict(code) is Verdict.STOP

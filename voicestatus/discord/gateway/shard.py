@@ -146,10 +146,11 @@ class ShardService(Service):
 
     def ended(self, ended: Ended, why: str) -> None:
         self._log.info(
-            "shard {shard}: the connection ended ({cause}, code {code}): {why}",
+            "shard {shard}: the connection ended ({cause}): {why}",
             shard=self._shard_id,
-            cause=ended.cause.value,
-            code=ended.code,
+            cause=ended.cause.value
+            if ended.code is None
+            else f"{ended.cause.value}, code {ended.code}",
             why=why,
         )
         if ended.cause is Cause.STOPPED:
@@ -301,4 +302,6 @@ class ShardService(Service):
 def _problem(ended: Ended, why: str) -> str:
     if ended.code is not None:
         return f"Discord closed the connection (code {ended.code})"
+    if ended.spoke:
+        return f"the link to Discord ended ({why}) and is being made again"
     return f"Discord is out of reach: {why}"

@@ -586,15 +586,10 @@ def advice(code: int, intents: int) -> str:
                 "Discord refuses the bot token: set DISCORD_TOKEN to the bot's own; a "
                 f"new one is made at {_PORTAL} > your application > Bot > Reset Token"
             )
-        case 4010:
+        case 4010 | 4011:
             return (
-                "Discord refuses the shard number: SHARDS and the running shards do "
-                "not fit together; unset SHARDS to let Discord say how many"
-            )
-        case 4011:
-            return (
-                "The bot is in too many servers for this number of shards: unset "
-                "SHARDS, or set it to a larger number, and restart"
+                "The bot is in too many servers for one connection: Discord wants more "
+                "shards than this version of voicestatus runs"
             )
         case 4012:
             return (
@@ -603,16 +598,15 @@ def advice(code: int, intents: int) -> str:
             )
         case 4013:
             return (
-                f"Discord does not know the intents asked for ({intents}): check "
-                "FEATURES, or update voicestatus"
+                f"Discord does not know the intents asked for ({intents}): update "
+                "voicestatus"
             )
         case 4014:
             asked = [name for bit, name in PRIVILEGED.items() if intents & bit]
-            switches = " and ".join(asked) or "the privileged intents"
+            switches = " and ".join(asked) or "what Discord now calls privileged"
             return (
-                f"The bot may not use {switches}: turn it on at {_PORTAL} > your "
-                "application > Bot > Privileged Gateway Intents, or take the feature "
-                "that needs it out of FEATURES"
+                f"The bot may not use an intent that it asks for; switch on {switches} "
+                f"at {_PORTAL} > your application > Bot > Privileged Gateway Intents"
             )
         case _:
             return f"Discord closed the connection for good (code {code})"

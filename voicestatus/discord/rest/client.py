@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
@@ -10,6 +12,7 @@ from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
     ConnectionClosed,
+    DNSLookupError,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate
@@ -48,6 +51,16 @@ _NO_ANSWER = (
     defer.TimeoutError,
     OSError,
 )
+
+
+def _why_no_answer(error: Exception) -> str:
+    """Say in an operator's words why no answer came."""
+    if isinstance(error, DNSLookupError):
+        return "its name is not found; is the network up?"
+    reasons = error.reasons if isinstance(error, ResponseFailed) else []
+    if any(reason.check(SSL.Error, VerificationError) for reason in reasons):
+        return "its TLS certificate is not trusted, or TLS failed"
+    return f"no answer ({type(error).__name__})"
 
 
 class _Body(Protocol):
@@ -174,7 +187,7 @@ class RestClient:
             answer, body = await exchange.addTimeout(TIMEOUT_S, self._reactor)
         except _NO_ANSWER as e:
             # Without its text, and without a chain: a request could be in there.
-            raise DiscordUnreachable(f"no answer ({type(e).__name__})") from None
+            raise DiscordUnreachable(_why_no_answer(e)) from None
         self._limits.answered(route, answer, self._monotonic())
         return answer, body
 
