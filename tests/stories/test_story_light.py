@@ -13,6 +13,16 @@ def room(house: Any, name: str) -> int:
     return next(c.id for c in house.guild.channels.values() if c.name == name)
 
 
+async def lit(house: Any, soon: Any, **settings: str) -> Any:
+    """Start with Ada in the lounge; return a sign that shows it."""
+    await started(house, soon, **settings)
+    sign = await house.sign()
+    await soon(lambda: sign.heard == ["OK", "0"])
+    house.discord.voice(house.guild.id, ADA, room(house, "Lounge"))
+    await soon(lambda: sign.light == "1")
+    return sign
+
+
 async def started(house: Any, soon: Any, **settings: str) -> None:
     await house.start(**settings)
     await house.ready()
@@ -124,12 +134,8 @@ async def test_before_discord_has_spoken_a_sign_is_let_in_and_told_nothing(
 async def test_a_broken_link_is_resumed_and_nothing_is_missed(
     house: Any, soon: Any, fault: dict[str, Any]
 ):
-    await started(house, soon)
+    sign = await lit(house, soon)
     stage, guild = house.discord.stage, house.guild.id
-    sign = await house.sign()
-    await soon(lambda: sign.heard == ["OK", "0"])
-    stage.voice(guild, ADA, room(house, "Lounge"))
-    await soon(lambda: sign.light == "1")
     stage.fault(**fault)
     stage.voice(guild, ADA, None)
     await soon(lambda: sign.light == "0")
@@ -145,12 +151,8 @@ async def test_a_broken_link_is_resumed_and_nothing_is_missed(
 async def test_a_session_that_is_gone_is_begun_anew_and_ghosts_leave(
     house: Any, soon: Any, kind: str
 ):
-    await started(house, soon)
+    sign = await lit(house, soon)
     stage, guild = house.discord.stage, house.guild.id
-    sign = await house.sign()
-    await soon(lambda: sign.heard == ["OK", "0"])
-    stage.voice(guild, ADA, room(house, "Lounge"))
-    await soon(lambda: sign.light == "1")
     stage.fault(kind)
     if kind == "forget_sessions":
         stage.fault("drop")
@@ -174,12 +176,8 @@ async def test_garbage_is_counted_and_skipped(house: Any, soon: Any):
 async def test_an_outage_holds_the_light_and_its_end_brings_the_truth(
     house: Any, soon: Any
 ):
-    await started(house, soon)
+    sign = await lit(house, soon)
     stage, guild = house.discord.stage, house.guild.id
-    sign = await house.sign()
-    await soon(lambda: sign.heard == ["OK", "0"])
-    stage.voice(guild, ADA, room(house, "Lounge"))
-    await soon(lambda: sign.light == "1")
     stage.fault("outage", guild=guild)
     stage.voice(guild, ADA, None)
     late = await house.sign()
@@ -192,12 +190,8 @@ async def test_an_outage_holds_the_light_and_its_end_brings_the_truth(
 async def test_with_policy_off_the_light_goes_out_when_discord_is_out_of_reach(
     house: Any, soon: Any
 ):
-    await started(house, soon, UNKNOWN_POLICY="off", UNKNOWN_AFTER="0.2")
+    sign = await lit(house, soon, UNKNOWN_POLICY="off", UNKNOWN_AFTER="0.2")
     stage, guild = house.discord.stage, house.guild.id
-    sign = await house.sign()
-    await soon(lambda: sign.heard == ["OK", "0"])
-    stage.voice(guild, ADA, room(house, "Lounge"))
-    await soon(lambda: sign.light == "1")
     stage.fault("outage", guild=guild)
     await soon(lambda: sign.light == "0")
     stage.fault("outage_end", guild=guild)
