@@ -7,12 +7,16 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
 	--config-settings editable_mode=compat --editable
 
+# Programs that tests start, and Debian's package of each.
+PROGRAMS := nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus \
+	systemd-analyze:systemd openssl:openssl
+
 # Without any settings there is no Discord to talk to: show the simulated one.
 SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --env-file,$(ARGS))
 DEMO := $(if $(SETTINGS),,--demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench lint clean
+.PHONY: help run test packages soak bench lint clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -20,8 +24,22 @@ help: ## say what there is
 run: $(VENV)/run.stamp ## run the server (ARGS="--listen tcp:8081"); without settings: the demo
 	@exec $(BIN)/twistd --nodaemon --pidfile= voicestatus $(DEMO) $(ARGS)
 
-test: lint ## all checks, then all tests
+test: packages lint ## all checks, then all tests
 	@$(BIN)/pytest -q
+
+packages:
+	@missing=; for pair in $(PROGRAMS); do \
+		PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null \
+			|| missing="$$missing $${pair#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; \
+	elif [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "sudo apt-get install -y --no-install-recommends$$missing   # then again: make $(MAKECMDGOALS)" >&2; \
+		exit 1; \
+	fi
 
 soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults
 	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py

@@ -115,6 +115,24 @@ class Sign(Protocol):
         self.closed.callback(None)
 
 
+class Raw(Protocol):
+    """A connection that says what it is told."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.closed: Deferred[None] = Deferred()
+
+    def send(self, data: bytes) -> None:
+        if not self.closed.called:
+            self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed.callback(None)
+
+
 class House:
     """The program under test, its simulated Discord, and all that was opened."""
 
@@ -122,7 +140,7 @@ class House:
         self.reactor, self._folder = reactor, folder
         self.discord = SimulatedDiscord(reactor, guilds=[GUILD])
         self.program: Row | None = None
-        self._signs: list[Sign] = []
+        self._opened: list[Sign | Raw] = []
         self._fleets: list[SignFleet] = []
 
     @property
@@ -152,9 +170,9 @@ class House:
         for fleet in self._fleets:
             await fleet.stopService()
         await self.stop()
-        for sign in self._signs:
-            sign.transport.abortConnection()
-            await sign.closed
+        for opened in self._opened:
+            opened.transport.abortConnection()
+            await opened.closed
         await self.discord.stopService()
 
     def listeners(self) -> list[Listener]:
@@ -171,8 +189,15 @@ class House:
         sign = Sign(self.port, path, token)
         endpoint = HostnameEndpoint(self.reactor, "127.0.0.1", self.port)
         await connectProtocol(endpoint, sign)
-        self._signs.append(sign)
+        self._opened.append(sign)
         return sign
+
+    async def raw(self) -> Raw:
+        raw = Raw()
+        endpoint = HostnameEndpoint(self.reactor, "127.0.0.1", self.port)
+        await connectProtocol(endpoint, raw)
+        self._opened.append(raw)
+        return raw
 
     def fleet(self, count: int) -> SignFleet:
         """Let so many simulated signs dial in."""

@@ -4,6 +4,7 @@ import json
 import socket
 from typing import Any
 
+import pytest
 import pytest_twisted
 
 story = pytest_twisted.ensureDeferred
@@ -102,3 +103,24 @@ async def test_a_page_that_is_not_there_is_not_found(house: Any, soon: Any):
     await house.start()
     assert await house.get("/nothing?token=x") == (404, b"not found")
     assert (await house.get("/ws"))[0] == 426
+
+
+@story
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_nobody_reads_is_cut_off(
+    house: Any, soon: Any, chunked: bool
+):
+    await house.start()
+    flood = await house.raw()
+    head = b"POST /livez HTTP/1.1\r\nHost: a\r\n"
+    if chunked:
+        flood.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        piece = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    else:
+        flood.send(head + b"Content-Length: 50000000\r\n\r\n")
+        piece = b"x" * 0x4000
+    for _ in range(100):
+        flood.send(piece)
+    await soon(lambda: flood.closed.called)
+    assert flood.heard.startswith(b"HTTP/1.1 413 ")
+    assert flood.heard.count(b"HTTP/1.1") == 1

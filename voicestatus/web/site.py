@@ -1,12 +1,35 @@
-"""The HTTP side of the one port: its access log and how it refuses."""
+"""The HTTP side of the one port: its access log and what it does not take."""
+
+from http import HTTPStatus
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.http import Request
+from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
-_IDLE_S = 60.0
+IDLE_S = 60.0
+MAX_BODY_BYTES = 65_536
+
+
+class BoundedRequest(Request):
+    """Ends the connection when a body grows beyond what any page of ours reads.
+
+    Twisted keeps bodies in memory and in temporary files without a bound.
+    """
+
+    def handleContentChunk(self, data: bytes) -> None:
+        channel: Any = self.channel
+        if self.content is None or self.content.tell() + len(data) <= MAX_BODY_BYTES:
+            super().handleContentChunk(data)
+        elif not channel.transport.disconnecting:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            channel.transport.write(
+                f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+                "Content-Length: 0\r\n\r\n".encode()
+            )
+            channel.loseConnection()
 
 
 class QuietSite(Site):
@@ -17,9 +40,9 @@ class QuietSite(Site):
     noisy = False
 
     def __init__(self, root: IResource, clock: IReactorTime) -> None:
-        super().__init__(root, timeout=_IDLE_S, reactor=clock)
+        super().__init__(root, BoundedRequest, timeout=IDLE_S, reactor=clock)
 
-    def log(self, request: Request) -> None:
+    def log(self, request: HttpRequest) -> None:
         self._log.debug(
             "{method} {path} {status}",
             method=request.method.decode("ascii", "replace"),
