@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from typing import Any, ClassVar
 
 from prometheus_client import (
@@ -129,6 +129,9 @@ def makeService(options: Options) -> Program:
     """Make the program; started, it serves until it is stopped."""
     from twisted.internet import reactor  # noqa: PLC0415 - the one place that has it
 
+    # Twisted's timers follow wall time, which jumps (a Raspberry Pi has no clock of its
+    # own): set back, it would stop heartbeats and pings for as long as it jumped.
+    reactor.seconds = monotonic
     settings, listen = options.settings, options["listen"]
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
     if options.demo_token is None:

@@ -1,6 +1,5 @@
 """Lights that a test sets, a clock, and devices that speak in bytes."""
 
-import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +18,10 @@ from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.test import iosim
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -28,6 +30,7 @@ from zope.interface import implementer
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.lights import Light, Scope
 from voicestatus.devices import service
+from voicestatus.devices.fanout import DIRECT, QUEUED
 from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.service import BEAT_S, DeviceFactory, DeviceService
 from voicestatus.web.front import Front, UpgradeResource
@@ -114,16 +117,148 @@ def upgrade() -> Callable[..., bytes]:
 
 @pytest.fixture
 def masked() -> Callable[..., bytes]:
-    """A frame from a device; the mask is fixed."""
+    """A frame from a device; the mask is fixed unless given, None leaves it out.
 
-    def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-        mask, size = b"\x37\xfa\x21\x3d", len(payload)
-        length = bytes([size]) if size < 126 else b"\x7e" + struct.pack("!H", size)
-        start = bytes([opcode | (0x80 if fin else 0), length[0] | 0x80]) + length[1:]
-        body = bytes(c ^ mask[i % 4] for i, c in enumerate(payload))
-        return start + mask + body
+    `wide` writes the length in so many bytes, `claims` writes another length.
+    """
+
+    def frame(
+        opcode: int,
+        payload: bytes = b"",
+        *,
+        fin: bool = True,
+        rsv: int = 0,
+        mask: bytes | None = b"\x37\xfa\x21\x3d",
+        wide: int | None = None,
+        claims: int | None = None,
+    ) -> bytes:
+        size = len(payload) if claims is None else claims
+        if wide is None:
+            wide = 0 if size < 126 else 2 if size < 65536 else 8
+        first = bytes([opcode | rsv << 4 | (0x80 if fin else 0)])
+        second = {0: size, 2: 126, 8: 127}[wide] | (0x80 if mask else 0)
+        key = mask or bytes(4)
+        body = bytes(c ^ key[i % 4] for i, c in enumerate(payload))
+        length = size.to_bytes(wide, "big") if wide else b""
+        return first + bytes([second]) + length + (mask or b"") + body
 
     return frame
+
+
+class _Socket:
+    """Takes what the direct path writes."""
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self._send = send
+
+    def send(self, data: bytes) -> int:
+        self._send(data)
+        return len(data)
+
+
+class _Transport(StringTransport):
+    """A plain transport in memory, with what the direct path looks at."""
+
+    dataBuffer, _tempDataLen, aborted = b"", 0, False  # noqa: N815 - Twisted's name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = _Socket(self.write)
+
+    def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
+        self.aborted = True
+
+    def unregisterProducer(self) -> None:  # noqa: N802 - a real one takes it always
+        self.producer = None
+
+
+class Talk:
+    """One upgraded connection in memory, and the frames that came back."""
+
+    def __init__(self, devices: DeviceFactory, path: str) -> None:
+        self._transport = _Transport()
+        self.device = devices.buildProtocol(None)
+        self.device.makeConnection(self._transport)
+        self.device.path = {"direct": DIRECT, "queued": QUEUED}[path]
+        self.say(UPGRADE % b"/ws")
+        assert self.heard().startswith(b"HTTP/1.1 101 ")
+
+    def say(self, *segments: bytes) -> "Talk":
+        """Let segments arrive, one after another."""
+        for segment in segments:
+            self._deliver(segment)
+        return self
+
+    def _deliver(self, segment: bytes) -> None:
+        self.device.dataReceived(segment)
+
+    def heard(self) -> bytes:
+        """Return what came back since this was last asked."""
+        data = self._transport.value()
+        self._transport.clear()
+        return data
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has ended the stream."""
+        return self._transport.disconnecting
+
+    @property
+    def cut_off(self) -> bool:
+        return self._transport.aborted
+
+
+class TlsTalk(Talk):
+    """The same, with real TLS between both ends."""
+
+    def __init__(
+        self, devices: DeviceFactory, clock: task.Clock, certified: "Tls"
+    ) -> None:
+        trusting = Tls(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        self._clock, self._peer = clock, Peer()
+        server = TLSMemoryBIOFactory(certified, False, devices, clock)
+        dialler = Factory.forProtocol(lambda: self._peer)
+        client = TLSMemoryBIOFactory(trusting, True, dialler, clock)
+        near, far = server.buildProtocol(None), client.buildProtocol(None)
+        self._pump = iosim.connect(
+            near,
+            iosim.FakeTransport(near, isServer=True),
+            far,
+            iosim.FakeTransport(far, isServer=False),
+        )
+        self.device = near.wrappedProtocol
+        self.say(UPGRADE % b"/ws")
+        assert self.heard().startswith(b"HTTP/1.1 101 ")
+
+    def _deliver(self, segment: bytes) -> None:
+        self._peer.write(segment)
+        self._flush()
+
+    def _flush(self) -> None:
+        # TLS collects small writes until the reactor turns.
+        self._clock.advance(0)
+        self._pump.flush()
+        self._clock.advance(0)
+        self._pump.flush()
+
+    def heard(self) -> bytes:
+        self._flush()
+        return self._peer.take(len(self._peer.data))
+
+    @property
+    def ended(self) -> bool:
+        self._flush()
+        return self._peer.lost
+
+    cut_off = ended
+
+
+@pytest.fixture(params=["direct", "queued", "tls"])
+def talk(request, devices, clock, certified) -> Callable[[], Talk]:
+    """Open a connection in memory, over each path to a device."""
+    if request.param == "tls":
+        return lambda: TlsTalk(devices, clock, certified)
+    return lambda: Talk(devices, request.param)
 
 
 class Peer(Protocol):

@@ -299,6 +299,24 @@ async def test_frames_do_not_wait_for_acknowledgements(
 
 @pytest.mark.parametrize("carrier", ALL_CARRIERS)
 @pytest_twisted.ensureDeferred
+async def test_a_flood_is_read_in_small_helpings_so_that_the_others_get_their_turn(
+    carrier, line, front, devices, upgrade, masked, eventually
+):
+    async with line.serving(front):
+        peer = await line.dial()
+        peer.write(upgrade())
+        await eventually(lambda: peer.data)
+        (device,) = devices.waiting
+        helpings, take = [], device.dataReceived
+        device.dataReceived = lambda data: (helpings.append(len(data)), take(data))
+        peer.data = b""
+        peer.write(masked(9, b"x" * 9) * 10_000)
+        await eventually(lambda: len(peer.data) == 110_000)
+        assert max(helpings) <= (16_384 if carrier == "tls" else 4096)  # a TLS record
+
+
+@pytest.mark.parametrize("carrier", ALL_CARRIERS)
+@pytest_twisted.ensureDeferred
 async def test_a_device_that_does_not_read_gets_the_newest_light_only(
     carrier, line, front, devices, lights, upgrade, masked, eventually, settled
 ):

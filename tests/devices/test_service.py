@@ -229,13 +229,6 @@ def test_a_frame_means_the_same_in_one_segment_and_in_two(
     assert answer.value() == its_answer.value()[: len(answer.value())] != b""
 
 
-def test_a_text_inside_a_fragmented_message_breaks_the_protocol(connect, masked):
-    device, transport = connect()
-    device.dataReceived(masked(1, b"AU", fin=False))
-    device.dataReceived(masked(1, b"AUTH:secret"))
-    assert transport.value() == b"\x88\x02\x03\xea"
-
-
 def test_endless_empty_fragments_leave_nothing(connect, masked):
     device, _ = connect()
     device.dataReceived(masked(1, b"AU", fin=False))

@@ -20,6 +20,8 @@ from voicestatus.core.ports import Lights
 from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.wire import OK, frame_of
 
+READ_BYTES = 4096
+
 Transport = Any
 """Twisted has no one type for what tcp.Server and its wrappers can do."""
 
@@ -167,12 +169,18 @@ def path_to(transport: Transport) -> Path:
     return QUEUED
 
 
-def send_at_once(transport: Transport) -> None:
-    """Let no frame wait for the acknowledgement of the one before."""
+def tune(transport: Transport) -> None:
+    """Send each frame at once, and read little at a time.
+
+    Twisted reads 64 KiB from a connection before it turns to the next. In frames of
+    one byte they take a tenth of a second, in which no other sign is told its light.
+    """
     bottom = _bottom(transport)
     # A Unix transport is a TCP transport to Twisted, but has no such option.
-    if isinstance(bottom, tcp.Server) and not isinstance(bottom, unix.Server):
-        bottom.setTcpNoDelay(True)
+    if isinstance(bottom, tcp.Server):
+        bottom.bufferSize = READ_BYTES
+        if not isinstance(bottom, unix.Server):
+            bottom.setTcpNoDelay(True)
 
 
 def _bottom(transport: Transport) -> Transport:

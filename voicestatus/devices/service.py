@@ -1,6 +1,6 @@
 """Devices on the network: the factory behind `WS_PATH`, and its beat."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain
 
 from twisted.application.service import Service
@@ -18,7 +18,7 @@ from voicestatus.devices.fanout import (
     Group,
     Path,
     path_to,
-    send_at_once,
+    tune,
 )
 from voicestatus.devices.frames import FrameProtocol
 from voicestatus.devices.keepalive import PING_EVERY_S, Deadlines, PingWheel, Seldom
@@ -61,7 +61,7 @@ class DeviceProtocol(FrameProtocol):
 
     def connectionMade(self) -> None:
         self.path = path_to(self.transport)
-        send_at_once(self.transport)
+        tune(self.transport)
         self.factory.waiting.add(self, self.factory.now())
 
     def connectionLost(self, reason: object = None) -> None:
@@ -314,7 +314,9 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._each(tuple(self._everyone()), DeviceProtocol.fail)
 
     def _anybody(self) -> bool:
-        return next(self._everyone(), None) is not None
+        # By length: the first of a dictionary that many have left is far away.
+        crowds: list[Sized] = [self.waiting, self.held, self.wheel, self.closing]
+        return any(map(len, crowds))
 
     def _everyone(self) -> Iterator[DeviceProtocol]:
         return chain(self.waiting, self.held, self.wheel, self.closing)

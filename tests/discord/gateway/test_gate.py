@@ -1,9 +1,13 @@
 """Several shards at the gate."""
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from voicestatus.discord.gateway.identify import BURST, PERIOD_S, Spent
 from voicestatus.discord.rest.wire import GatewayBot
+
+HOUR_S = 3600.0
 
 
 @pytest.fixture
@@ -58,20 +62,98 @@ def test_a_permit_that_was_not_used_is_not_paid_for_twice(world, entering):
     assert len(world.store.writes) == 1
 
 
-def test_the_last_identify_of_the_process_before_keeps_its_distance(world, entering):
+@pytest.fixture
+def restarted(world):
+    """The gate of a process that was started anew, on a clock that may have jumped."""
+
+    def restart(jumped_s=0.0):
+        world.gate = type(world.gate)(
+            world.api,
+            world.store,
+            world.gate._metrics,
+            world.clock,
+            lambda wall=world.gate._wall: wall() + jumped_s,
+        )
+
+    return restart
+
+
+def test_the_last_identify_of_the_process_before_keeps_its_distance(
+    world, entering, restarted
+):
     (permit,) = entering(0)
     world.gate.leave(permit, identified=True)
-    again = type(world.gate)(
-        world.api,
-        world.store,
-        world.gate._metrics,
-        world.clock,
-        world.gate._wall,
-    )
-    permits = []
-    waiting = Deferred.fromCoroutine(again.enter(0, lambda _: None))
-    waiting.addCallback(permits.append)
+    restarted()
+    permits = entering(0)
     world.advance(4.9)
     assert permits == []
     world.advance(0.2)
     assert len(permits) == 1
+
+
+def test_a_clock_that_went_back_keeps_nobody_out(world, entering, restarted):
+    (permit,) = entering(0)
+    world.gate.leave(permit, identified=True)
+    restarted(jumped_s=-HOUR_S)
+    permits = entering(0)
+    world.advance(4.9)
+    assert permits == []
+    world.advance(0.2)
+    assert len(permits) == 1
+
+
+def test_a_clock_that_went_back_adds_one_period_to_a_spent_budget(
+    world, entering, restarted
+):
+    now = world.gate._wall()
+    spent = msgspec.json.encode(Spent(now + BURST * PERIOD_S, now))
+    Deferred.fromCoroutine(world.store.put("identify-times", "bot", spent))
+    restarted(jumped_s=-24 * HOUR_S)
+    permits = entering(0)
+    world.advance(PERIOD_S - 0.1)
+    assert permits == []
+    world.advance(0.2)
+    assert len(permits) == 1
+
+
+def test_who_has_waited_in_line_asks_again_what_discord_still_allows(world, entering):
+    world.api.bot = GatewayBot("wss://base.example", 2, 1, 0.0, 1)
+    first, second = entering(0), entering(1)
+    world.api.bot = GatewayBot("wss://base.example", 2, 0, HOUR_S, 1)
+    world.gate.leave(first[0], identified=True)
+    world.advance(HOUR_S)
+    assert second == []
+    world.api.bot = GatewayBot("wss://base.example", 2, 1000, 0.0, 1)
+    world.advance(10)
+    assert len(second) == 1
+
+
+def test_shards_that_come_together_are_all_charged(world, entering):
+    world.api.bot = GatewayBot("wss://base.example", 2, 900, 0.0, 2)
+    reads, read_at_once = [], world.store.get
+
+    async def get(kind, id_):
+        reads.append(Deferred())
+        await reads[-1]
+        return await read_at_once(kind, id_)
+
+    world.store.get = get
+    entering(0), entering(1)
+    for read in reads:
+        read.callback(None)
+    last = msgspec.json.decode(world.store.writes[-1].body, type=Spent)
+    assert last.paid_until == world.gate._wall() + 2 * PERIOD_S
+
+
+def test_a_store_that_hangs_holds_nobody_up_for_long(world, entering):
+    hanging = []
+
+    async def hang(*_):
+        hanging.append(Deferred())
+        await hanging[-1]
+
+    world.store.get = world.store.write = hang
+    permits = entering(0)
+    world.advance(5)
+    assert len(permits) == 1
+    assert len(hanging) == 2

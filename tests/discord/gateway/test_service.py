@@ -95,7 +95,7 @@ async def house():
 
 
 @in_reactor
-@pytest.mark.parametrize("compress", [None, "zlib-stream"])
+@pytest.mark.parametrize("compress", [None, "zlib-stream", "zstd-stream"])
 async def test_it_logs_in_and_hears_everything_at_once(house, compress):
     await house.ready(compress=compress)
     kinds = [type(event) for event in house.told]

@@ -77,6 +77,8 @@ def ready(guilds=(1, 2)):
     session.receive(
         Dispatch(1, "READY", Ready(100, frozenset(guilds), "new", "wss://there")), 2.0
     )
+    if not guilds:
+        session.wake(17.0)  # asked for while guilds might still come
     return session
 
 
@@ -155,7 +157,7 @@ def test_beats_come_an_interval_after_the_previous_one():
 
 
 def test_a_beat_carries_the_last_sequence():
-    session = ready()
+    session = ready(guilds=())
     session.receive(Dispatch(17, "MESSAGE_CREATE", None), 3.0)
     session.receive(Dispatch(None, "ODD", None), 3.0)
     assert sent(session.wake(21.0)) == [{"op": 1, "d": 17}]
@@ -168,7 +170,7 @@ def test_a_resuming_connection_beats_with_the_stored_sequence():
 
 
 def test_a_requested_beat_is_sent_at_once_and_the_schedule_goes_on():
-    session = ready()
+    session = ready(guilds=())
     assert session.receive(Heartbeat(), 20.9) == [Send(wire.heartbeat(1))]
     assert sent(session.wake(21.0)) == [{"op": 1, "d": 1}]
 
@@ -209,7 +211,7 @@ def test_any_ack_is_a_sign_of_life():
 
 
 def test_latency_is_the_time_from_beat_to_ack():
-    session = ready()
+    session = ready(guilds=())
     assert session.latency_s is None
     session.wake(21.0)
     session.receive(HeartbeatAck(), 21.25)
@@ -232,6 +234,29 @@ def test_a_process_that_was_asleep_finds_the_zombie_a_second_later():
     session.wake(21.0)
     session.wake(300.0)
     assert over(session.wake(310.0)).cause is Cause.ZOMBIE
+
+
+def test_a_process_that_was_asleep_hears_hello_before_it_judges():
+    session = start()
+    assert session.wake(300.0) == [Wake(301.0)]
+    assert sent(session.receive(Hello(40.0), 300.1))[0]["op"] == 2
+
+
+def test_a_process_that_was_asleep_hears_the_guilds_before_it_ends_the_telling():
+    session = ready()
+    assert session.wake(300.0) == [Wake(301.0)]
+    session.receive(Dispatch(2, "GUILD_CREATE", arrival(1)), 300.1)
+    effects = session.receive(Dispatch(3, "GUILD_CREATE", arrival(2)), 300.1)
+    assert Deliver(SyncEnded(3)) in effects
+
+
+def test_a_process_that_is_always_late_goes_on_all_the_same():
+    session, now, beats = ready(guilds=()), 21.0, 0
+    for _ in range(100):
+        now += 5.0
+        beats += len(sent(session.wake(now)))
+        session.receive(HeartbeatAck(), now)
+    assert beats > 10
 
 
 # ---- READY -------------------------------------------------------------------------
@@ -259,8 +284,10 @@ def test_ready_is_awaited_longer_while_beats_are_acknowledged():
         assert session.phase is Phase.IDENTIFYING
         session.wake(now)
         session.receive(HeartbeatAck(), now + 0.1)
+        session.wake(now + 20.0)
         now += 40.0
     assert now == 261.0
+    session.wake(261.0)
     ended = over(session.wake(301.0))
     assert (ended.cause, ended.state) == (Cause.TIMEOUT, None)
 
@@ -476,6 +503,7 @@ def test_commands_wait_for_ready_and_for_the_send_limit():
         assert sent(session.send(b"%d" % number, 1.0)) == []
     at_ready = session.receive(READY, 2.0)
     assert sent(at_ready) == list(range(110))
+    session.wake(17.0)
     assert sent(session.wake(21.0)) == [{"op": 1, "d": 1}]  # beats do not wait
     session.receive(HeartbeatAck(), 21.1)
     assert sent(session.wake(61.9)) == [{"op": 1, "d": 1}]

@@ -310,6 +310,29 @@ def test_an_unreachable_resume_url_gives_way_to_the_base(world):
     assert world.shard.status.ready
 
 
+def test_a_resume_url_that_is_no_address_gives_way_to_the_base(world):
+    world.start()
+    world.ready(resume_url="garbage")
+    world.gateway.link.transport.abortConnection()
+    world.gateway.flush()
+    world.advance(5)
+    assert urls(world) == [BASE, BASE]
+    world.resumed(2)
+    assert world.gateway.link.ops == [6]
+
+
+def test_a_base_that_no_longer_answers_is_asked_for_anew(world):
+    world.start()
+    world.ready()
+    world.gateway.reachable = False
+    world.gateway.link.transport.abortConnection()
+    world.gateway.flush()
+    world.api.bot = GatewayBot("wss://moved.example", 1, 900, 0.0, 1)
+    world.advance(300)
+    assert "wss://moved.example/?v=10&encoding=json" in urls(world)
+    assert BASE in urls(world)[1:]
+
+
 def test_an_outage_of_hours_is_neither_hot_nor_costs_the_session(world):
     world.gateway.reachable = False
     world.start(resume_from=STATE)
@@ -363,7 +386,11 @@ def test_a_malformed_event_is_counted_and_its_sequence_stands(world):
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [(4004, "DISCORD_TOKEN"), (4011, "too many servers"), (4014, "Server Members Intent")],
+    [
+        (4004, "DISCORD_TOKEN"),
+        (4011, "too many servers"),
+        (4014, "Server Members Intent"),
+    ],
 )
 def test_a_fatal_close_stops_for_good_and_says_what_to_do(world, logged, code, word):
     shard = world.start(intents=129 | 2)

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate
+from twisted.internet.testing import MemoryReactorClock
 
 from voicestatus.core.errors import ProtocolError
 from voicestatus.discord.gateway.connection import endpoint_to
@@ -116,3 +117,11 @@ async def test_any_other_certificate_is_told_nothing(names, days, trusted):
 def test_a_plain_address_is_refused_where_tls_is_wanted():
     with pytest.raises(ProtocolError, match="wss"):
         endpoint_to("ws://gateway.discord.gg/", None)
+
+
+@pytest.mark.parametrize(
+    "host", ["a b", "a..b", "-a.example", "xn--", "*", "a" * 300, "\x00", "\udc80"]
+)
+def test_an_address_without_a_possible_host_is_refused(host):
+    with pytest.raises(ProtocolError, match="host"):
+        endpoint_to(f"wss://{host}/", MemoryReactorClock())

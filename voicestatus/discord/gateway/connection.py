@@ -263,7 +263,8 @@ def endpoint_to(
 ) -> IStreamClientEndpoint:
     """Return where `url` points to; with wss the certificate is verified.
 
-    :raises ProtocolError: when it is ws:// and `allow_plain` is false.
+    :raises ProtocolError: when it is ws:// and `allow_plain` is false, or when no
+        certificate could be for such a host.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -274,4 +275,8 @@ def endpoint_to(
     tcp = HostnameEndpoint(reactor, host, port, timeout=CONNECT_WITHIN_S)
     if not secure:
         return tcp
-    return wrapClientTLS(optionsForClientTLS(host, trustRoot=trust_root), tcp)
+    try:
+        tls = optionsForClientTLS(host, trustRoot=trust_root)
+    except ValueError as e:
+        raise ProtocolError("the Gateway's address names no possible host") from e
+    return wrapClientTLS(tls, tcp)

@@ -1,10 +1,11 @@
 """Whoever wants to identify comes through here: the budget, kept in the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -21,6 +22,10 @@ from voicestatus.store.typed import Typed
 KIND: Final = "identify-times"
 _ID: Final = "bot"
 _ASK_AGAIN_S: Final = 5.0
+STORE_WITHIN_S: Final = 2.0
+"""A store that hangs must not keep us offline."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,14 @@ class IdentifyGate:
         bot = await self._with_sessions_left(explain)
         key = identify.rate_limit_key(shard_id, bot.max_concurrency)
         lock = self._locks.setdefault(key, DeferredLock())
+        queued = lock.locked
         await lock.acquire()
         permit = None
         try:
-            await self._wait_and_pay(key, explain)
+            if await self._waited(key, explain) or queued:
+                # Meanwhile others have identified.
+                bot = await self._with_sessions_left(explain)
+            await self._pay()
             permit = Permit(bot.url, key)
         finally:
             if permit is None:
@@ -97,45 +106,49 @@ class IdentifyGate:
             await deferLater(self._clock, wait_s)
         return bot
 
-    async def _wait_and_pay(self, key: int, explain: Callable[[str], object]) -> None:
+    async def _waited(self, key: int, explain: Callable[[str], object]) -> bool:
+        """Wait for our own limits; return whether there was anything to wait for."""
         if self._spent is None:
-            self._spent = await self._load()
-            self._last_before = self._spent.last
-        while (wait_s := self._wait_s(key)) > 0:
-            if wait_s > identify.SPACING_S:
-                explain(
-                    "too many new sessions in a short time; "
-                    f"the next one is begun in {wait_s:.0f} s"
-                )
+            spent = await self._load()
+            if self._spent is None:  # else another key's shard was first
+                self._spent, self._last_before = spent, spent.last
+        # Asked once: behind a clock that went back the answer stays the same for ever.
+        wait_s = self._wait_s(key, self._spent)
+        if wait_s > identify.SPACING_S:
+            explain(
+                "too many new sessions in a short time; "
+                f"the next one is begun in {wait_s:.0f} s"
+            )
+        if wait_s > 0:
             await deferLater(self._clock, wait_s)
+        return wait_s > 0
+
+    def _wait_s(self, key: int, spent: Spent) -> float:
+        now = self._wall()
+        wait_s = identify.spacing_s(self._last.get(key, self._last_before), now)
+        return wait_s if self._unused else max(wait_s, identify.wait_s(spent, now))
+
+    async def _pay(self) -> None:
         if self._unused:
             self._unused -= 1
             return
-        self._spent = identify.spend(self._spent, self._wall())
-        await self._save(self._spent)
-
-    def _wait_s(self, key: int) -> float:
-        now = self._wall()
-        last = self._last.get(key, self._last_before)
-        wait_s = identify.spacing_s(last, now)
-        if self._unused or self._spent is None:
-            return wait_s
-        return max(wait_s, identify.wait_s(self._spent, now))
+        self._spent = identify.spend(self._spent or Spent(), self._wall())
+        # When it fails, what this process remembers still keeps the limits.
+        try:
+            await self._in_time(self._documents.put(_ID, self._spent))
+        except (StoreError, defer.TimeoutError):
+            self._failed("stored")
 
     async def _load(self) -> Spent:
         try:
-            stored = await self._documents.get(_ID)
-        except StoreError:
+            stored = await self._in_time(self._documents.get(_ID))
+        except (StoreError, defer.TimeoutError):
             self._failed("read")
             return Spent()
         return Spent() if stored is None else stored.value
 
-    async def _save(self, spent: Spent) -> None:
-        # When it fails, what this process remembers still keeps the limits.
-        try:
-            await self._documents.put(_ID, spent)
-        except StoreError:
-            self._failed("stored")
+    def _in_time(self, call: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        return Deferred.fromCoroutine(call).addTimeout(STORE_WITHIN_S, self._clock)
 
     def _failed(self, what: str) -> None:
         self._metrics.store_failures.inc()

@@ -48,7 +48,7 @@ class GatewayService(MultiService):
         shards: Sequence[int] = (0,),
         shard_count: int = 1,
         resume_from: Mapping[int, SessionState] = _NOTHING,
-        compress: str | None = "zlib-stream",
+        compress: str | None = "zstd-stream",
         trust_root: Certificate | None = None,
     ) -> None:
         """Open nothing yet.

@@ -35,9 +35,10 @@ ANSWER_AT_LAST_S: Final = 300.0
 SYNC_WITHIN_S: Final = 15.0
 """A guild that has not been told this long after the one before is not coming."""
 LATE_S: Final = 2.0
-"""A heartbeat this much over its time means that this process was not running."""
+"""A wake-up this much over its time means that this process was not running."""
 LISTEN_S: Final = 1.0
-"""How long it then listens before it judges: the ACK may lie unread in the socket."""
+"""How long it then listens before it judges: what it waits for may lie unread in the
+socket."""
 
 RESUMABLY: Final = 4000
 """Our close code. 1000 and 1001 would end the session.
@@ -172,7 +173,7 @@ class GatewaySession:
         self._ready_at: float | None = None
 
         self._interval_s = 0.0
-        self._acked, self._listening = True, False
+        self._acked = True
         self._beat_sent_at: float | None = None
         self._alive_at = 0.0
 
@@ -180,6 +181,7 @@ class GatewaySession:
         self._limit = SendLimit()
 
         self._armed_at: float | None = None
+        self._listening = False
         self._hello_by: float | None = None
         self._answer_by: float | None = None
         self._answer_at_last = 0.0
@@ -230,9 +232,14 @@ class GatewaySession:
 
     def wake(self, now: float) -> list[Effect]:
         """Do what is due."""
-        self._armed_at = None
         if self.phase is Phase.OVER:
             return []
+        armed_at, self._armed_at = self._armed_at, None
+        late = armed_at is not None and now > armed_at + LATE_S
+        self._listening = late and not self._listening
+        if self._listening:
+            self._armed_at = now + LISTEN_S
+            return [Wake(self._armed_at)]
         if self._hello_by is not None and now >= self._hello_by:
             return self._close(Cause.TIMEOUT, "no Hello", now)
         if self._answer_by is not None and now >= self._answer_by:
@@ -242,14 +249,11 @@ class GatewaySession:
             self._answer_by = min(now + ANSWER_WITHIN_S, self._answer_at_last)
         effects: list[Effect] = []
         if self._beat_at is not None and now >= self._beat_at:
-            if self._acked:
-                self._acked = self._listening = False
-                self._beat_at = now + self._interval_s
-                effects.append(self._beat(now))
-            elif now > self._beat_at + LATE_S and not self._listening:
-                self._listening, self._beat_at = True, now + LISTEN_S
-            else:
+            if not self._acked:
                 return self._close(Cause.ZOMBIE, "no heartbeat ack", now)
+            self._acked = False
+            self._beat_at = now + self._interval_s
+            effects.append(self._beat(now))
         if self._sync_by is not None and now >= self._sync_by:
             effects += self._end_sync()
         if self._command_at is not None and now >= self._command_at:
@@ -415,6 +419,8 @@ class GatewaySession:
 
     def _rearm(self) -> list[Effect]:
         """Ask for the next wake-up, unless an earlier one is on its way."""
+        if self._listening:
+            return []
         times = (
             self._hello_by,
             self._answer_by,

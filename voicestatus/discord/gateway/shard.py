@@ -21,7 +21,7 @@ from voicestatus.discord.gateway.connection import (
     GatewayFactory,
     Surroundings,
 )
-from voicestatus.discord.gateway.gate import IdentifyGate, Permit
+from voicestatus.discord.gateway.gate import STORE_WITHIN_S, IdentifyGate, Permit
 from voicestatus.discord.gateway.reconnect import Attempt, GiveUp, Reconnect
 from voicestatus.discord.gateway.session import (
     Cause,
@@ -45,7 +45,6 @@ from voicestatus.tasks import Tasks
 KIND: Final = "gateway-session"
 CONNECT_AT_LAST_S: Final = 30.0
 """With finding the name and all its addresses; an endpoint bounds each one alone."""
-STORED_WITHIN_S: Final = 2.0
 
 Tell = Callable[[Status], object]
 
@@ -67,7 +66,7 @@ class ShardService(Service):
         endpoint: Callable[[str], IStreamClientEndpoint],
         jitter: Callable[[], float],
         agent: str,
-        compress: str | None = "zlib-stream",
+        compress: str | None = "zstd-stream",
         resume_from: SessionState | None = None,
     ) -> None:
         self._login, self._deliver = login, deliver
@@ -214,9 +213,10 @@ class ShardService(Service):
             return self._base_url
         if not plan.at_base:
             return plan.state.resume_url
-        if self._base_url is None:
-            self._base_url = (await self._api.gateway_bot()).url
-        return self._base_url
+        # The address that is known is tried once: should it be no longer in use, the
+        # next attempt asks.
+        known, self._base_url = self._base_url, None
+        return known or (await self._api.gateway_bot()).url
 
     async def _connect(self, url: str, state: SessionState | None) -> Ended:
         url = wire.address(url, self._compress)
@@ -247,7 +247,7 @@ class ShardService(Service):
         if state is not None:
             stored = Deferred.fromCoroutine(self._store(state))
             try:
-                await stored.addTimeout(STORED_WITHIN_S, self._clock)
+                await stored.addTimeout(STORE_WITHIN_S, self._clock)
             except defer.TimeoutError:
                 self._log.warn("the session was not stored in time")
 
