@@ -131,7 +131,7 @@ def makeService(options: Options) -> Program:
 
     # Twisted's timers follow wall time, which jumps (a Raspberry Pi has no clock of its
     # own): set back, it would stop heartbeats and pings for as long as it jumped.
-    reactor.seconds = monotonic
+    reactor.seconds = monotonic  # type: ignore[method-assign] # on purpose, see above
     settings, listen = options.settings, options["listen"]
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
     if options.demo_token is None:
