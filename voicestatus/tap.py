@@ -1,6 +1,7 @@
 """The one place where the parts meet: options, settings, and who knows whom."""
 
 import random
+import resource
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +28,12 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from voicestatus.core.addresses import Addresses
+from voicestatus.core.admission import Limits
 from voicestatus.core.errors import ConfigError
 from voicestatus.core.ports import Lights
 from voicestatus.core.presence import Event, Presence
-from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.door import Door
+from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.service import DeviceFactory, DeviceService
 from voicestatus.discord.gateway.service import GatewayService
 from voicestatus.hub import Hub
@@ -57,6 +60,8 @@ _log = Logger()
 VERSION = version("voicestatus")
 DEFAULT_ENV_FILE = ".env"
 BACKLOG = 1024
+OTHER_FILES = 64
+"""What is kept open beside connections: the store, the gateway, the log, listeners."""
 PRESENCE_INTENTS = 1 | 128
 """GUILDS and GUILD_VOICE_STATES: neither is privileged."""
 
@@ -93,7 +98,7 @@ class Options(usage.Options):
         if env_file is None and Path(DEFAULT_ENV_FILE).is_file():
             env_file = DEFAULT_ENV_FILE
         self.unreadable: tuple[int, ...] = ()
-        self.demo_token = secrets.token_urlsafe(18) if self["demo"] else None
+        self.demo_token = secrets.token_hex(12) if self["demo"] else None
         try:
             self.settings = load(env_file, self._demo_defaults())
             if env_file is not None:
@@ -133,6 +138,7 @@ def makeService(options: Options) -> Program:
     # own): set back, it would stop heartbeats and pings for as long as it jumped.
     reactor.seconds = monotonic  # type: ignore[method-assign] # on purpose, see above
     settings, listen = options.settings, options["listen"]
+    _raise_open_files(settings.max_connections + OTHER_FILES)
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
     if options.demo_token is None:
         build(settings, reactor, listen, program)
@@ -181,12 +187,18 @@ def build(
         Counting(settings.count_bots, settings.count_afk),
         settings.unknown_after_s if policy_off else None,
     )
+    door = Door(
+        reactor,
+        DoorMetrics(registry),
+        Limits(_openable(settings.max_connections), settings.max_per_address),
+        Addresses(settings.trusted_proxies),
+    )
     devices = DeviceFactory(
         lights,
         settings.esp_auth_token.get_secret_value().encode(),
         reactor,
         DeviceMetrics(registry),
-        Addresses(settings.trusted_proxies),
+        door,
     )
     gateway = GatewayService(
         token=settings.discord_token.get_secret_value(),
@@ -217,7 +229,7 @@ def build(
             settings.ws_path: UpgradeResource(devices),
         }
     )
-    front = Front(reactor, QuietSite(root, reactor), {ws_path: devices})
+    front = Front(reactor, QuietSite(root, reactor), {ws_path: devices}, door)
     serves = f"signs at {settings.ws_path}, health at /health"
     endpoints = listen or [_own(settings.port, settings)]
     parts: list[Service] = [
@@ -238,6 +250,34 @@ def build(
     for part in parts:
         part.setServiceParent(program)
     return lights
+
+
+def _raise_open_files(wanted: int) -> None:
+    """Ask for as many open files as there may be connections; take what one gets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        most = wanted if hard == unlimited else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _openable(wanted: int) -> int:
+    """Return how many connections fit beside all other open files.
+
+    One more would take the file that the gateway needs to come back.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + OTHER_FILES:
+        return wanted
+    fit = max(soft - OTHER_FILES, 1)
+    _log.warn(
+        "at most {fit} connections fit into the limit of {soft} open files; "
+        "MAX_CONNECTIONS is {wanted}",
+        fit=fit,
+        soft=soft,
+        wanted=wanted,
+    )
+    return fit
 
 
 def _registry() -> CollectorRegistry:
