@@ -1,0 +1,1 @@
+"""What is fast, against whom, and how to see it: `python -m benchmarks`."""
