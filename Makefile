@@ -41,8 +41,8 @@ packages:
 		exit 1; \
 	fi
 
-soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults
-	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py
+soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults and attacks
+	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py tests/stories/test_story_hostile.py
 
 bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

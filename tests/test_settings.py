@@ -19,6 +19,8 @@ WRONG = {
     "HEALTH_PORT": "0",
     "WS_PATH": "/health",
     "TRUSTED_PROXIES": "10.0.0.0/99",
+    "MAX_CONNECTIONS": "many",
+    "MAX_PER_ADDRESS": "-1",
     "STORAGE_URL": "mysql://root:hunter2@db",
     "COUNT_BOTS": "perhaps",
     "COUNT_AFK": "17",
@@ -93,6 +95,13 @@ def test_the_originals_name_of_the_port_is_known_and_the_new_one_wins(env_file: 
     assert load(written(env_file, both)).port == 8082
 
 
+def test_the_limits_have_their_bounds(env_file: Path):
+    settings = load(written(env_file, RIGHT | {"MAX_PER_ADDRESS": "0"}))
+    assert (settings.max_connections, settings.max_per_address) == (50_000, 0)
+    with pytest.raises(ConfigError, match="MAX_CONNECTIONS"):
+        load(written(env_file, RIGHT | {"MAX_CONNECTIONS": "0"}))
+
+
 def test_a_value_is_taken_as_it_stands(env_file: Path):
     settings = load(written(env_file, RIGHT | {"ESP_AUTH_TOKEN": "se${HOME}$cret"}))
     assert settings.esp_auth_token.get_secret_value() == "se${HOME}$cret"
@@ -100,6 +109,69 @@ def test_a_value_is_taken_as_it_stands(env_file: Path):
 
 def test_an_empty_value_is_no_value(env_file: Path):
     assert load(written(env_file, RIGHT | {"PORT": "", "GUILD_ID": ""})).port == 8080
+
+
+def test_spaces_around_a_value_are_no_part_of_it(env_file: Path):
+    spaced = {"COUNT_BOTS": " true ", "WS_PATH": "/signs ", "ADMIN_TOKEN": "  "}
+    settings = load(written(env_file, RIGHT | spaced))
+    assert (settings.count_bots, settings.ws_path) == (True, "/signs")
+    assert settings.admin_token is None
+
+
+def test_nothing_but_spaces_is_no_secret(env_file: Path, tmp_path: Path):
+    (tmp_path / "token").write_text(" \n")
+    for values in (
+        {"ESP_AUTH_TOKEN": "  "},
+        {"ESP_AUTH_TOKEN_FILE": str(tmp_path / "token")},
+    ):
+        file = written(env_file, {"DISCORD_TOKEN": "bot-token"} | values)
+        with pytest.raises(ConfigError, match="ESP_AUTH_TOKEN should hold"):
+            load(file)
+
+
+def test_a_secrets_file_named_in_the_environment_beats_the_env_file(
+    env_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "token").write_text("mounted")
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "token"))
+    settings = load(written(env_file, RIGHT))
+    assert settings.discord_token.get_secret_value() == "mounted"
+
+
+@pytest.mark.parametrize(
+    "path", ["ws", "/", "/w s", "/wß", "/w\x07s", "/ws?x", "/%77s", "/health/ws"]
+)
+def test_a_path_that_no_sign_could_ask_for_is_refused(env_file: Path, path: str):
+    with pytest.raises(ConfigError, match="WS_PATH should hold"):
+        load(written(env_file, RIGHT | {"WS_PATH": path}))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1", "http://x:port", "http://x:70000", "http://x/?a"]
+)
+def test_an_address_where_no_api_can_be_is_refused(env_file: Path, url: str):
+    with pytest.raises(ConfigError, match="DISCORD_API_URL should hold"):
+        load(written(env_file, RIGHT | {"DISCORD_API_URL": url}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory",
+        "memory:x",
+        "sqlite",
+        "sqlite:",
+        "sqlite://voicestatus.db",
+        "sqlite:///data/voicestatus.db",
+        "sqlite::memory:",
+        "postgres://user:secret@host/name",
+        "/data/voicestatus.db",
+    ],
+)
+def test_an_address_of_no_store_is_refused(env_file: Path, url: str):
+    with pytest.raises(ConfigError, match="STORAGE_URL should hold") as refused:
+        load(written(env_file, RIGHT | {"STORAGE_URL": url}))
+    assert "secret" not in str(refused.value)
 
 
 def test_a_secret_may_come_from_a_file(env_file: Path, tmp_path: Path):
@@ -143,9 +215,18 @@ def test_a_missing_token_is_named(env_file: Path):
         load(written(env_file, {"PORT": "8080"}))
 
 
-def test_the_health_port_cannot_be_the_port(env_file: Path):
+@pytest.mark.parametrize(
+    "ports",
+    [
+        {"PORT": "3000", "HEALTH_PORT": "3000"},
+        {"PORT": "03000", "HEALTH_PORT": "3000 "},
+        {"ESP_WS_PORT": "3000", "HEALTH_PORT": "3000"},
+        {"HEALTH_PORT": "8080"},
+    ],
+)
+def test_the_health_port_cannot_be_the_port(env_file: Path, ports: dict[str, str]):
     with pytest.raises(ConfigError, match="HEALTH_PORT"):
-        load(written(env_file, RIGHT | {"PORT": "3000", "HEALTH_PORT": "3000"}))
+        load(written(env_file, RIGHT | ports))
 
 
 def test_a_file_that_cannot_be_read_is_named(env_file: Path):

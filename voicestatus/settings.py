@@ -22,6 +22,7 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic.fields import FieldInfo
 
@@ -45,36 +46,43 @@ def _snowflake(value: int) -> int:
 
 
 def _secret(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().isprintable():
+    text = value.get_secret_value()
+    if not text or not text.isprintable():
         raise ValueError
     return value
 
 
-def _stripped(text: object) -> object:
-    return text.strip() if isinstance(text, str) else text
-
-
 def _lower(text: object) -> object:
-    return text.strip().lower() if isinstance(text, str) else text
+    return text.lower() if isinstance(text, str) else text
+
+
+def _another_port(value: int, others: ValidationInfo) -> int:
+    if value == others.data.get("port"):
+        raise ValueError
+    return value
 
 
 def _ws_path(path: str) -> str:
     first = "/" + path[1:].partition("/")[0]
-    if not re.fullmatch(r"/[^\s?#%]+", path) or first in _RESERVED_PATHS:
+    # The front compares it with what is sent, where all else comes as %XX.
+    plain = path.isascii() and path.isprintable()
+    if not plain or not re.fullmatch(r"/[^ ?#%]+", path) or first in _RESERVED_PATHS:
         raise ValueError
     return path
 
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+    known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not known or parts.query:
         raise ValueError
     return url.rstrip("/")
 
 
 def _storage_url(url: str) -> str:
     scheme, _, rest = url.partition(":")
-    if url != "memory:" and not (scheme == "sqlite" and rest):
+    is_file = scheme == "sqlite" and rest and not rest.startswith(("//", ":"))
+    if url != "memory:" and not is_file:
         raise ValueError
     return url
 
@@ -88,10 +96,9 @@ def _default_storage() -> str:
     return f"sqlite:{folder}/voicestatus.db" if folder else "sqlite:voicestatus.db"
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_stripped), AfterValidator(_secret)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _A_PORT = "a port number, 1 to 65535"
-_DEFAULT_PORT = 8080
 
 # It warns of each unreadable line at each reading; `examine` tells them once.
 logging.getLogger("dotenv.main").setLevel(logging.ERROR)
@@ -121,14 +128,14 @@ class Settings(BaseModel):
         None, description="a token for the admin side, printable text"
     )
     port: Port = Field(
-        _DEFAULT_PORT,
+        8080,
         validation_alias=AliasChoices("PORT", "ESP_WS_PORT"),
         description=_A_PORT,
     )
     host: Annotated[str, AfterValidator(lambda h: str(ipaddress.ip_address(h)))] = (
         Field("0.0.0.0", description="an IP address to listen on")  # noqa: S104 - signs call from outside
     )
-    health_port: Port | None = Field(
+    health_port: Annotated[Port, AfterValidator(_another_port)] | None = Field(
         None, description=_A_PORT + ", another one than PORT"
     )
     ws_path: Annotated[str, AfterValidator(_ws_path)] = Field(
@@ -137,9 +144,15 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[tuple[Network, ...], PlainValidator(parse_networks)] = (
         Field((), description="networks such as 10.0.0.0/8, separated by commas")
     )
+    max_connections: int = Field(
+        50_000, ge=1, le=1_000_000, description="a number, 1 to 1000000"
+    )
+    max_per_address: int = Field(
+        1000, ge=0, le=1_000_000, description="a number, 0 (no limit) to 1000000"
+    )
     storage_url: Annotated[str, AfterValidator(_storage_url)] = Field(
         default_factory=_default_storage,
-        description="sqlite:PATH, or memory: to keep nothing",
+        description="sqlite:PATH such as sqlite:/data/voicestatus.db, or memory:",
     )
     count_bots: bool = Field(False, description="true or false")
     count_afk: bool = Field(False, description="true or false")
@@ -185,7 +198,13 @@ def load(env_file: str | None, defaults: Mapping[str, str] = {}) -> Settings:
 
     :raises ConfigError: one line for each wrong variable, never its value.
     """
-    settings, wrong = _judge({**_read(env_file), **_set(os.environ)}, defaults)
+    environment = _set(os.environ)
+    given = {
+        name: value
+        for name, value in _read(env_file).items()
+        if f"{name}_FILE" not in environment
+    }
+    settings, wrong = _judge({**given, **environment}, defaults)
     if settings is None:
         raise ConfigError("\n".join(f"  {name} {why}" for name, why in wrong.items()))
     return settings
@@ -234,10 +253,6 @@ def _judge(
                 why = e.strerror if isinstance(e, OSError) else "it is not text"
                 wrong[f"{name}_FILE"] = f"names a file that cannot be read: {why}"
                 values[name] = "unread"
-    if values.get("HEALTH_PORT") == (
-        values.get("PORT") or values.get("ESP_WS_PORT") or str(_DEFAULT_PORT)
-    ):
-        wrong["HEALTH_PORT"] = _should_hold("HEALTH_PORT")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as e:
@@ -250,7 +265,8 @@ def _judge(
 
 def _set(values: Mapping[str, str | None]) -> dict[str, str]:
     """Leave out what is empty: `NAME=` means the same as no NAME."""
-    return {name: value for name, value in values.items() if value}
+    bare = {name: (value or "").strip() for name, value in values.items()}
+    return {name: value for name, value in bare.items() if value}
 
 
 def _read(env_file: str | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ import resource
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, perf_counter, time
@@ -258,7 +259,9 @@ def _raise_open_files(wanted: int) -> None:
     unlimited = resource.RLIM_INFINITY
     if soft != unlimited and soft < wanted:
         most = wanted if hard == unlimited else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        # macOS allows less than what it names as the hard limit.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _openable(wanted: int) -> int:
@@ -299,7 +302,7 @@ def _listener(
 ) -> Listener:
     try:
         endpoint = serverFromString(reactor, _with_backlog(text))
-    except (ValueError, TypeError, KeyError, OSError) as e:
+    except Exception as e:  # noqa: BLE001 - each kind of endpoint has errors of its own
         raise SystemExit(f"cannot listen on {text}: {e}") from None
     return Listener(text, endpoint, factory, serves)
 

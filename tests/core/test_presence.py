@@ -138,10 +138,9 @@ def test_a_guild_that_a_new_session_does_not_list_is_gone_with_its_people(
     presence.apply(joined(ADA, LOUNGE))
     changes = presence.apply(SessionBegan(0, ME, frozenset({AWAY})))
     assert changes == [
+        GuildChanged(AWAY),
         VoiceChanged(HOME, ADA, Voice(ADA, LOUNGE), None),
         GuildGone(HOME),
-        GuildChanged(AWAY),
-        SourceHeard(),
     ]
     assert presence.home_of(LOUNGE) is None
 
@@ -194,6 +193,40 @@ def test_a_bot_stays_a_bot_where_a_payload_lacks_its_member(presence: Presence):
     assert presence.guilds[HOME].total == Tally(people=0, bots=1)
 
 
+def test_a_bot_stays_a_bot_where_a_guild_create_lacks_its_member(presence: Presence):
+    presence.apply(joined(BOT, LOUNGE, bot=True))
+    presence.apply(arrived(HOME, Voice(BOT, GAMES)))
+    assert presence.guilds[HOME].total == Tally(people=0, bots=1)
+
+
+def test_a_bot_that_is_known_as_such_late_no_longer_counts_as_a_person(
+    presence: Presence,
+):
+    presence.apply(joined(BOT, LOUNGE, bot=None))
+    assert presence.guilds[HOME].total == Tally(people=1)
+    presence.apply(joined(BOT, LOUNGE, bot=True))
+    assert presence.guilds[HOME].total == Tally(people=0, bots=1)
+
+
+def test_who_leaves_one_guild_stays_in_voice_in_another():
+    presence = Presence()
+    presence.apply(SessionBegan(0, ME, frozenset({HOME, AWAY})))
+    presence.apply(arrived(HOME))
+    presence.apply(arrived(AWAY, Voice(ADA, LOUNGE)))
+    assert presence.apply(MemberRemoved(HOME, ADA)) == []
+    assert presence.guilds[AWAY].total == Tally(people=1)
+
+
+def test_a_guild_that_another_shard_lists_is_that_shards_from_then_on():
+    presence = Presence(shards=2)
+    presence.apply(SessionBegan(0, ME, frozenset({HOME})))
+    presence.apply(arrived(HOME))
+    presence.apply(SessionBegan(1, ME, frozenset({HOME})))
+    presence.apply(SessionBegan(0, ME, frozenset()))
+    assert presence.guilds[HOME].shard == 1
+    assert presence.guilds[HOME].knowledge is Knowledge.STALE
+
+
 def test_the_stage_audience_is_in_voice(presence: Presence):
     stage = ChannelId(104)
     presence.apply(ChannelUpserted(HOME, channel(stage, kind=13)))
@@ -222,6 +255,7 @@ def test_discord_has_spoken_when_every_shard_has_named_its_guilds():
     assert not presence.heard
     assert SourceHeard() in presence.apply(SessionBegan(1, ME, frozenset()))
     assert presence.heard
+    assert presence.apply(SessionBegan(0, ME, frozenset())) == []
 
 
 # ---- any order of events -----------------------------------------------------------

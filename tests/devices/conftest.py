@@ -28,10 +28,12 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from voicestatus.core.addresses import Addresses
+from voicestatus.core.admission import Limits
 from voicestatus.core.lights import Light, Scope
 from voicestatus.devices import service
+from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import DIRECT, QUEUED
-from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.service import BEAT_S, DeviceFactory, DeviceService
 from voicestatus.web.front import Front, UpgradeResource
 
@@ -91,10 +93,20 @@ def addresses() -> Addresses:
 
 
 @pytest.fixture
-def devices(lights, clock, registry, addresses) -> Iterator[DeviceFactory]:
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+def door(clock, registry, limits, addresses) -> Door:
+    return Door(clock, DoorMetrics(registry), limits, addresses)
+
+
+@pytest.fixture
+def devices(lights, clock, registry, door) -> Iterator[DeviceFactory]:
     """A factory whose service runs; the token is `secret`."""
     metrics = DeviceMetrics(registry)
-    factory = DeviceFactory(lights, b"secret", clock, metrics, addresses)
+    factory = DeviceFactory(lights, b"secret", clock, metrics, door)
     running = DeviceService(factory, clock)
     running.startService()
     yield factory
@@ -426,9 +438,9 @@ class Root(Resource):
 
 
 @pytest.fixture
-def front(clock, devices) -> Front:
+def front(clock, devices, door) -> Front:
     """The one port: devices on /ws, a page elsewhere."""
     root = Root()
     root.putChild(b"ws", UpgradeResource(devices))
     root.putChild(b"page", Page())
-    return Front(clock, Site(root, reactor=clock), {b"/ws": devices})
+    return Front(clock, Site(root, reactor=clock), {b"/ws": devices}, door)

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from voicestatus.devices.keepalive import Deadlines, PingWheel, Seldom
+from voicestatus.devices.keepalive import SLICE, Deadlines, PingWheel, Seldom
 
 
 @dataclass(eq=False)
@@ -72,3 +72,12 @@ def test_a_deadline_that_is_set_again_counts_from_then():
 def test_of_many_alike_the_first_is_said_then_one_line_a_minute():
     seldom = Seldom(every_s=60)
     assert [seldom.happened(t) for t in (0, 1, 2, 59.9, 60, 61)] == [1, 0, 0, 0, 4, 0]
+
+
+def test_thousands_whose_time_is_over_come_in_slices():
+    deadlines = Deadlines[int](5)
+    for key in range(2 * SLICE + 1):
+        deadlines.add(key, 0)
+    taken = [deadlines.due(5) for _ in range(4)]
+    assert [len(over) for over in taken] == [SLICE, SLICE, 1, 0]
+    assert [key for over in taken for key in over] == list(range(2 * SLICE + 1))

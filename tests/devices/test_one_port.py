@@ -3,8 +3,10 @@
 import pytest
 import pytest_twisted
 from twisted.internet import endpoints
+from twisted.internet.error import ConnectError
 from twisted.protocols.haproxy import proxyEndpoint
 
+from voicestatus.core.admission import Limits
 from voicestatus.devices.wire import OK, ON, PONG
 
 PAGE = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -109,3 +111,46 @@ async def test_a_refused_device_may_write_its_text_and_is_closed(
         peer.write(b"This is a webSocket client!")
         await eventually(lambda: peer.lost)
         await eventually(lambda: not len(devices.closing))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("limits", [Limits(in_all=2)])
+@pytest_twisted.ensureDeferred
+async def test_one_too_many_is_closed_and_those_that_are_here_stay(
+    limits, carrier, line, front, door, upgrade, masked, eventually
+):
+    async with line.serving(front):
+        device, page = await line.dial(), await line.dial()
+        device.write(upgrade() + masked(1, b"AUTH:secret"))
+        page.write(PAGE)
+        await eventually(lambda: device.data.endswith(OK + ON))
+        await eventually(lambda: page.data.endswith(b"a page"))
+        try:
+            extra = await line.dial()
+        except ConnectError:
+            pass  # it was reset before this end knew of it
+        else:
+            await eventually(lambda: extra.lost)
+            assert extra.data == b""
+        page.transport.abortConnection()
+        await eventually(lambda: len(door) == 1)
+        page = await line.dial()
+        page.write(PAGE)
+        await eventually(lambda: page.data.endswith(b"a page"))
+        device.write(masked(9))
+        await eventually(lambda: device.data.endswith(PONG))
+
+
+@EVERYWHERE
+@pytest_twisted.ensureDeferred
+async def test_whatever_a_connection_was_it_is_not_counted_once_it_is_lost(
+    carrier, line, front, door, upgrade, masked, eventually
+):
+    async with line.serving(front):
+        auth = masked(1, b"AUTH:secret")
+        for data in (b"", b"GET", PAGE, upgrade() + auth, PAGE + upgrade() + auth):
+            peer = await line.dial()
+            peer.write(data)
+            await eventually(lambda: len(door) == 1)
+            peer.transport.abortConnection()
+            await eventually(lambda: len(door) == 0)

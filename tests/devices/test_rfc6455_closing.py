@@ -16,9 +16,10 @@ PROTOCOL_ERROR = b"\x88\x02\x03\xea"  # 1002
 INVALID_PAYLOAD = b"\x88\x02\x03\xef"  # 1007
 AUTH = b"AUTH:secret"
 
-# Source: RFC 6455 7.4.1 and 7.4.2; IANA's registry has added 1012 and 1013.
+# Source: RFC 6455 7.4.1 and 7.4.2; IANA's registry has added 1012 and 1013
+# (and 1014, which is said by gateways only: Autobahn does not know it).
 VALID = [*range(1000, 1004), *range(1007, 1014), 3000, 3001, 3999, 4000, 4999]
-INVALID = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535]
+INVALID = [0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535]
 
 # Defined inside the tests: pytest-twisted and @given go together over no parameters.
 wide = settings(max_examples=50, deadline=None)
@@ -67,22 +68,20 @@ def test_7_1_3_who_does_not_answer_a_close_in_time_is_cut_off(talk, masked, pass
     assert connection.cut_off
 
 
-@pytest.mark.parametrize(
-    "reply", [b"", body(1000), body(1005), b"x", body(1000, b"\xff")]
-)
+@pytest.mark.parametrize("reply", [b"", body(1000), body(1005), body(1000, b"\xff")])
 def test_7_1_4_any_reply_to_our_close_ends_it_and_is_not_answered(talk, masked, reply):
     connection = talk().say(masked(TEXT, b"AUTH:wrong"))
     connection.heard()
     connection.say(masked(CLOSE_CODE, reply))
     assert connection.heard() == b""
-    assert connection.ended or reply == b"x"
-
-
-@pytest.mark.parametrize("code", VALID)
-def test_7_1_5_the_code_comes_back(peer, masked, code):
-    connection = peer().say(masked(CLOSE_CODE, body(code)))
-    assert connection.heard() == b"\x88\x02" + body(code)
     assert connection.ended
+
+
+def test_7_1_5_the_code_comes_back(peer, masked):
+    for code in VALID:
+        connection = peer().say(masked(CLOSE_CODE, body(code)))
+        assert connection.heard() == b"\x88\x02" + body(code)
+        assert connection.ended
 
 
 def test_7_1_5_a_close_without_a_code_is_answered_without_one(peer, masked):
@@ -164,16 +163,11 @@ def test_7_4_1_a_server_that_goes_away_says_1001(talk, masked, devices):
 # ---- 7.4 codes, and 5.5.1 the body -------------------------------------------------
 
 
-@pytest.mark.parametrize("code", INVALID)
-def test_7_4_a_code_that_may_not_be_sent_breaks_the_protocol(peer, masked, code):
-    connection = peer().say(masked(CLOSE_CODE, body(code)))
-    assert connection.heard() == PROTOCOL_ERROR
-
-
-@pytest.mark.parametrize("code", INVALID)
-def test_7_4_a_reason_does_not_mend_such_a_code(peer, masked, code):
-    connection = peer().say(masked(CLOSE_CODE, body(code, b"why")))
-    assert connection.heard() == PROTOCOL_ERROR
+@pytest.mark.parametrize("reason", [b"", b"why"])
+def test_7_4_a_code_that_may_not_be_sent_breaks_the_protocol(peer, masked, reason):
+    for code in INVALID:
+        connection = peer().say(masked(CLOSE_CODE, body(code, reason)))
+        assert connection.heard() == PROTOCOL_ERROR, code
 
 
 def test_5_5_1_a_body_of_one_byte_breaks_the_protocol(peer, masked):
@@ -210,10 +204,10 @@ def test_7_any_close_is_answered_by_one_close(talk, masked):
 
 def test_7_4_every_code_is_either_echoed_or_refused(talk, masked):
     @wide
-    @given(codes=st.integers(0, 65535))
-    def holds(codes):
-        answer = talk().say(masked(CLOSE_CODE, body(codes))).heard()
-        may = codes in VALID or codes == 1014 or 3000 <= codes <= 4999
-        assert answer == b"\x88\x02" + body(codes) if may else PROTOCOL_ERROR
+    @given(code=st.integers(0, 65535))
+    def holds(code):
+        answer = talk().say(masked(CLOSE_CODE, body(code))).heard()
+        may = code in VALID or 3000 <= code <= 4999
+        assert answer == (b"\x88\x02" + body(code) if may else PROTOCOL_ERROR)
 
     holds()

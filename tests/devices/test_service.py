@@ -7,7 +7,9 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
 
 from voicestatus.core.addresses import Addresses, parse_networks
+from voicestatus.core.admission import Limits
 from voicestatus.core.lights import Light, Scope
+from voicestatus.devices.keepalive import SLICE
 from voicestatus.devices.service import DeviceProtocol, DeviceService
 from voicestatus.devices.session import Holding
 from voicestatus.devices.wire import CLOSE, NOAUTH, OFF, OK, ON, PING, PONG
@@ -353,6 +355,105 @@ def test_behind_a_trusted_proxy_the_client_is_who_is_held(
     assert len(devices.box) == 2
 
 
+# ---- too many ----------------------------------------------------------------------
+
+
+def at(address):
+    from twisted.internet.address import IPv4Address
+
+    return IPv4Address("TCP", address, 1)
+
+
+@pytest.fixture
+def refused_with(connect, upgrade):
+    """Dial, and return what is answered instead of a 101."""
+
+    def answer(address, **headers):
+        device, transport = connect(at(address), raw=True)
+        extra = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
+        device.dataReceived(upgrade().replace(b"Origin", extra.encode() + b"Origin"))
+        assert transport.disconnecting
+        return transport.value()
+
+    return answer
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=2)])
+def test_strangers_of_one_address_are_limited_and_told_when_to_come_back(
+    limits, connect, refused_with, registry, warnings
+):
+    for _ in range(2):
+        connect(at("192.0.2.1"))
+    for _ in range(3):
+        answer = refused_with("192.0.2.1")
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: 5\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nToo many connections of this address")
+    connect(at("192.0.2.2"))
+    name = "voicestatus_refused_connections_total"
+    assert registry.get_sample_value(name, {"reason": "address"}) == 3
+    # of the door, and of the refused upgrades
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=2)])
+def test_who_is_let_in_counts_for_no_address(limits, connect, masked, devices):
+    for _ in range(10):
+        device, _ = connect(at("192.0.2.1"))
+        device.dataReceived(masked(1, b"AUTH:secret"))
+    assert devices.connected == 10
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=2)])
+def test_who_is_held_keeps_nobody_of_its_address_out(
+    limits, connect, masked, devices, pass_time
+):
+    for _ in range(5):
+        fail(connect, masked)
+    assert len(devices.held) == 4
+    device, _ = connect(at("192.0.2.1"))
+    device.dataReceived(masked(1, b"AUTH:secret"))
+    assert devices.connected == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=1)])
+def test_silence_makes_room_again(limits, connect, pass_time, refused_with):
+    connect(at("192.0.2.1"))
+    refused_with("192.0.2.1")
+    pass_time(5)
+    connect(at("192.0.2.1"))
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=1)])
+@pytest.mark.parametrize("addresses", [Addresses(parse_networks("127.0.0.1"))])
+def test_behind_a_trusted_proxy_each_client_has_its_own_limit(
+    limits, addresses, connect, refused_with
+):
+    connect(at("127.0.0.1"), X_Forwarded_For="198.51.100.1")
+    connect(at("127.0.0.1"), X_Forwarded_For="198.51.100.2")
+    answer = refused_with("127.0.0.1", X_Forwarded_For="198.51.100.1")
+    assert answer.startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("limits", [Limits(per_address=1)])
+def test_an_ipv6_subscriber_is_one_address(limits, connect, refused_with):
+    connect(at("2001:db8:0:7::1"))
+    refused_with("2001:db8:0:7:1::2")
+    connect(at("2001:db8:0:8::1"))
+    connect(at("::ffff:192.0.2.1"))
+    refused_with("192.0.2.1")
+
+
+@pytest.mark.parametrize("limits", [Limits(in_all=9, per_address=9)])
+def test_nothing_is_kept_of_who_has_left(limits, connect, masked, door):
+    left = [connect(at("192.0.2.1"))[0], connect(raw=True)[0]]
+    left += [fail(connect, masked)[0] for _ in range(3)]
+    left[0].dataReceived(masked(1, b"AUTH:secret"))
+    for device in left:
+        device.connectionLost()
+    assert len(door) == 0
+
+
 # ---- the end -----------------------------------------------------------------------
 
 
@@ -394,6 +495,27 @@ def test_a_service_without_devices_stops_at_once(devices, clock):
     service = DeviceService(devices, clock)
     service.startService()
     assert service.stopService().called
+
+
+def test_between_slices_of_the_silent_a_light_gets_through(
+    connect, masked, pass_time, clock, lights
+):
+    lit, its_transport = connect()
+    lit.dataReceived(masked(1, b"AUTH:secret"))
+    silent = [connect()[1] for _ in range(2 * SLICE + 1)]
+    answered = lambda: sum(bool(transport.value()) for transport in silent)  # noqa: E731
+    flipped_after = []
+
+    def flip():
+        lights.set(DARK)
+        assert its_transport.value().endswith(OFF)
+        flipped_after.append(answered())
+
+    # in the reactor's next turn after the beat
+    clock.callLater(5, clock.callLater, 0, flip)
+    pass_time(5)
+    assert flipped_after == [SLICE]
+    assert answered() == len(silent)
 
 
 def test_a_failing_connection_does_not_stop_the_others_time(

@@ -129,6 +129,41 @@ def test_no_head_breaks_the_judge(head):
     assert isinstance(answer(head + b"\r\n\r\n"), Refused)
 
 
+NEEDED = {
+    "Host": "a",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+
+@given(
+    st.permutations(list(NEEDED.items())),
+    st.lists(st.text(PRINTABLE, max_size=40), max_size=5),
+    st.sampled_from([str, str.upper, str.lower]),
+    st.sampled_from(["", " ", " \t"]),
+)
+def test_order_case_space_and_other_headers_change_nothing(needed, others, case, space):
+    lines = [f"{case(name)}:{space}{value}{space}" for name, value in needed]
+    lines += [f"X-{i}: {text}" for i, text in enumerate(others)]
+    head = "GET /ws?guild=7 HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+    judged = answer(head.encode("ascii"))
+    assert isinstance(judged, Accepted)
+    assert judged.scope == Scope(guild=7)
+    assert judged.response.count(b"\r\n") == 5
+
+
+@given(st.sampled_from(list(NEEDED)), st.text(PRINTABLE, max_size=30))
+def test_a_changed_header_is_accepted_or_refused_in_one_answer(name, value):
+    lines = [f"{n}: {v}" for n, v in (NEEDED | {name: value}).items()]
+    head = "GET /ws HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+    judged = answer(head.encode("ascii"))
+    assert judged.response.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 4"))
+    assert judged.response.count(b"\r\n\r\n") == 1
+
+
 @given(st.data())
 def test_no_changed_byte_breaks_the_judge(data):
     head = bytearray(

@@ -47,6 +47,12 @@ def test_no_text_breaks_the_parser(text):
     assert token is None or token in text
 
 
+@given(st.binary(min_size=1, max_size=512), st.sampled_from([b"", b" ", b"\r\n"]))
+def test_every_token_is_read_without_the_space_around_it(token, space):
+    read = wire.parse_auth(space + b"AUTH:" + space + token + space)
+    assert read == (token.strip() or None)
+
+
 @given(IDS)
 def test_every_id_is_read(number):
     assert wire.scope_of(f"guild={number}") == Scope(guild=number)

@@ -1,11 +1,17 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+from voicestatus.core.addresses import NO_PROXIES, Addresses, parse_networks
+from voicestatus.core.admission import Limits
+from voicestatus.devices.door import Door
+from voicestatus.devices.metrics import DoorMetrics
 from voicestatus.web.front import MAX_HEAD_BYTES, Front
 
 UPGRADE = b"GET /ws?guild=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"
@@ -56,13 +62,15 @@ class Transport(StringTransport):
 class House:
     """A front with a site and one route."""
 
-    def __init__(self):
+    def __init__(self, limits=Limits(), addresses=NO_PROXIES):  # noqa: B008 - frozen
         self.clock, self.site, self.route = Clock(), Takers(), Takers()
         routes = {b"/ws": self.route, b"/closed": Closed()}
-        self.front = Front(self.clock, self.site, routes)
+        self.registry = CollectorRegistry()
+        self.door = Door(self.clock, DoorMetrics(self.registry), limits, addresses)
+        self.front = Front(self.clock, self.site, routes, self.door)
 
-    def connect(self):
-        transport = Transport()
+    def connect(self, address="192.0.2.1"):
+        transport = Transport(peerAddress=IPv4Address("TCP", address, 1))
         transport.protocol = self.front.buildProtocol(None)
         transport.protocol.makeConnection(transport)
         return transport
@@ -73,6 +81,13 @@ class House:
         for piece in pieces or [data]:
             transport.protocol.dataReceived(piece)
         return transport
+
+    def refused(self):
+        name = "voicestatus_refused_connections_total"
+        return {
+            reason: self.registry.get_sample_value(name, {"reason": reason})
+            for reason in ("all", "address")
+        }
 
     def went(self):
         """Tell where connections went, and forget it."""
@@ -191,6 +206,22 @@ def test_no_bytes_break_the_front(noise, at):
     assert len(house.went()) <= 1
 
 
+@given(st.sampled_from([UPGRADE, PAGE]), st.data())
+def test_a_changed_head_goes_the_same_way_however_it_is_cut(head, data):
+    noise = bytearray(head + data.draw(st.binary(max_size=20)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        noise[data.draw(st.integers(0, len(noise) - 1))] = data.draw(
+            st.sampled_from(b"\0\r\n :/?aG\xff")
+        )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(noise)), max_size=5)))
+    whole, cut = House(), House()
+    its_answer = whole.send(bytes(noise)).value()
+    pieces = zip([0, *cuts], [*cuts, len(noise)], strict=True)
+    answer = cut.send(b"", [bytes(noise[start:end]) for start, end in pieces]).value()
+    assert answer == its_answer
+    assert cut.went() == whole.went()
+
+
 def test_who_sends_no_head_in_time_is_cut_off(house):
     house.front.doStart()
     slow, slower = house.connect(), house.connect()
@@ -242,6 +273,61 @@ def test_under_a_wrapper_what_it_wraps_is_replaced(house):
     wrapper.dataReceived(b"more")
     assert house.went() == [("route", UPGRADE + b"more")]
     assert type(wrapper.wrappedProtocol) is Taker
+
+
+def lose(transport):
+    transport.protocol.connectionLost(None)
+
+
+@pytest.mark.parametrize("data", [b"", UPGRADE[:9], b"\x00", PAGE])
+def test_a_connection_is_counted_until_it_is_lost(house, data):
+    transport = house.send(data)
+    gauge = lambda: house.registry.get_sample_value("voicestatus_connections")  # noqa: E731
+    assert len(house.door) == gauge() == 1
+    lose(transport)
+    assert len(house.door) == gauge() == 0
+
+
+def test_what_nobody_takes_is_not_counted_for_ever(house):
+    lose(house.send(UPGRADE.replace(b"/ws", b"/closed")))
+    assert len(house.door) == 0
+
+
+def test_the_site_hears_of_a_lost_connection(house):
+    lose(house.send(PAGE))
+    assert house.site.lost == house.site.made
+
+
+def test_one_too_many_in_all_is_closed_and_counted():
+    house = House(Limits(in_all=2))
+    first, second = house.send(PAGE), house.connect("192.0.2.2")
+    third = house.connect("192.0.2.3")
+    assert third.aborted
+    assert third.value() == b""
+    assert not first.aborted
+    assert not second.aborted
+    lose(third)
+    lose(first)
+    assert not house.connect("192.0.2.4").aborted
+    assert house.refused() == {"all": 1, "address": 0}
+
+
+def test_one_too_many_of_an_address_is_closed_and_the_next_address_is_not():
+    house = House(Limits(per_address=2))
+    page, idle = house.send(PAGE), house.connect()
+    assert house.connect().aborted
+    assert not house.connect("192.0.2.2").aborted
+    lose(idle)
+    assert not house.connect().aborted
+    assert not page.aborted
+    assert house.refused() == {"all": 0, "address": 1}
+
+
+def test_a_trusted_proxys_connections_count_for_no_address():
+    proxies = Addresses(parse_networks("192.0.2.1"))
+    house = House(Limits(per_address=1), proxies)
+    assert not any(house.connect().aborted for _ in range(5))
+    assert len(house.door) == 5
 
 
 def test_the_front_starts_and_stops_what_is_behind_it(house):

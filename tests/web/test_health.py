@@ -1,9 +1,14 @@
 """Health: the original's keys and bytes, and three honest answers."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogPublisher
 from twisted.web.test.requesthelper import DummyRequest
 
 from voicestatus.web.health import (
@@ -14,6 +19,8 @@ from voicestatus.web.health import (
     liveness,
     readiness,
 )
+from voicestatus.web.metrics import Metrics
+from voicestatus.web.site import QuietSite
 
 WELL = Vitals(
     discord_ready=True,
@@ -92,3 +99,51 @@ def test_only_exact_paths_are_found(path: str, found: bool):
     if not found:
         assert resource.render(request) == b"not found"
         assert request.responseCode == 404
+
+
+@pytest.fixture
+def talk() -> Iterator[list[str]]:
+    """Collect what is logged above debug."""
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] is not LogLevel.debug:
+            lines.append(eventAsText(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/health", 200), ("/metrics", 200), ("/nowhere", 404)]
+)
+def test_a_head_tells_what_a_get_would_and_nothing_is_logged(
+    talk: list[str], path: str, status: int
+):
+    registry = CollectorRegistry()
+    Gauge("signs", "Signs.", registry=registry)
+    clock = MemoryReactorClock()
+    tree = ExactTree(
+        {
+            "/health": JsonAnswer(lambda: health(WELL)),
+            "/metrics": Metrics(registry, None),
+        }
+    )
+    site = QuietSite(tree, clock)
+
+    def answer(method: str) -> tuple[list[bytes], bytes]:
+        protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        request = f"{method} {path}?token=hunter2 HTTP/1.1\r\nHost: x\r\n\r\n"
+        protocol.dataReceived(request.encode())
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        told = [line for line in head.split(b"\r\n") if b"Date" not in line]
+        return [told[0], *sorted(told[1:])], body
+
+    got, body = answer("GET")
+    assert b" %d " % status in got[0]
+    assert body
+    assert answer("HEAD") == (got, b"")
+    assert talk == []

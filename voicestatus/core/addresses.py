@@ -69,6 +69,17 @@ class Addresses:
 NO_PROXIES = Addresses()
 
 
+def end_site(text: str) -> str:
+    """Return what one subscriber has: an IPv4 address, or an IPv6 /64.
+
+    What is no address is returned as it stands.
+    """
+    address = _address(text)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return text if address is None else str(address)
+
+
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address, with or without brackets, port and zone."""
     text = text.strip()

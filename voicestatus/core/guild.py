@@ -64,11 +64,7 @@ _NOBODY = Tally()
 
 
 class Guild:
-    """Owns one guild's tables and changes them in place; others only read.
-
-    Channels and voices that fall out of a table are returned, so that who changes
-    it can tell.
-    """
+    """Owns one guild's tables and changes them in place; others only read."""
 
     def __init__(self, id: GuildId, shard: int) -> None:  # noqa: A002 - Discord's word
         self.id = id

@@ -96,7 +96,7 @@ class ChannelDeleted:
 class VoiceUpdated:
     """VOICE_STATE_UPDATE: where one person is now.
 
-    `bot` is None where the payload had no member: then what was known holds.
+    `bot` is None where the payload had no member; who was one once is one for ever.
     """
 
     guild: GuildId
@@ -172,7 +172,7 @@ class Presence:
         self._only = frozenset(only)
         self._unheard = set(range(shards))
         self._me: UserId | None = None
-        # Payloads may lack their member; a bot that was seen once stays a bot.
+        # A payload may lack the member that says so.
         self._bots: set[UserId] = set()
         self._guilds: dict[GuildId, Guild] = {}
         self._home: dict[ChannelId, GuildId] = {}
@@ -249,16 +249,13 @@ class Presence:
         guild = self._guilds.get(event.guild)
         if guild is None:
             return []
-        voice = event.voice
         if event.bot:
             self._bots.add(event.user)
-        if voice is not None:
-            bot = event.user in self._bots if event.bot is None else event.bot
-            if voice.bot != bot:
-                voice = replace(voice, bot=bot)
-        return self._place(guild, event.user, voice)
+        return self._place(guild, event.user, event.voice)
 
     def _place(self, guild: Guild, user: UserId, voice: Voice | None) -> list[Change]:
+        if voice is not None and not voice.bot and user in self._bots:
+            voice = replace(voice, bot=True)
         if guild.voices.get(user) == voice:
             return []
         before = guild.place(user, voice, counts=user != self._me)
@@ -268,20 +265,21 @@ class Presence:
         changes: list[Change] = []
         self._me = event.me
         listed = event.guilds & self._only if self._only else event.guilds
-        ours = [g for g in self._guilds.values() if g.shard == event.shard]
-        for guild in ours:
-            if guild.id not in listed:
-                changes += self._drop(guild.id)
-            else:
-                guild.awaited = True
-                if guild.knowledge is Knowledge.KNOWN:
-                    changes += self._know(guild, Knowledge.STALE)
+        # The new ones first: when one goes, nobody must think that it was the last.
         for guild_id in sorted(listed - self._guilds.keys()):
             self._guilds[guild_id] = Guild(guild_id, event.shard)
             changes.append(GuildChanged(guild_id))
-        self._unheard.discard(event.shard)
-        if self.heard:
-            changes.append(SourceHeard())
+        for guild in tuple(self._guilds.values()):
+            if guild.id in listed:
+                guild.shard, guild.awaited = event.shard, True
+                if guild.knowledge is Knowledge.KNOWN:
+                    changes += self._know(guild, Knowledge.STALE)
+            elif guild.shard == event.shard:
+                changes += self._drop(guild.id)
+        if event.shard in self._unheard:
+            self._unheard.remove(event.shard)
+            if self.heard:
+                changes.append(SourceHeard())
         return changes
 
     def _arrive(self, event: GuildArrived) -> list[Change]:

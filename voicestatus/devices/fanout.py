@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet import tcp, unix
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IPullProducer
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from voicestatus.core.lights import Light, Scope
@@ -181,6 +183,19 @@ def tune(transport: Transport) -> None:
         bottom.bufferSize = READ_BYTES
         if not isinstance(bottom, unix.Server):
             bottom.setTcpNoDelay(True)
+
+
+def turn_away(transport: Transport) -> None:
+    """End a connection that has only just been made, at once.
+
+    Twisted accepts hundreds before the reactor turns, and `abortConnection` ends one
+    in the next turn: until then each of them would keep its file open.
+    """
+    bottom = _bottom(transport)
+    if isinstance(bottom, tcp.Server):
+        bottom.connectionLost(Failure(ConnectionAborted()))
+    else:
+        transport.abortConnection()
 
 
 def _bottom(transport: Transport) -> Transport:

@@ -101,6 +101,10 @@ class FrameProtocol(WebSocketServerProtocol):
         """Send bytes."""
         self.transport.write(data)
 
+    def admits(self, request: Accepted) -> Refused | None:  # noqa: ARG002
+        """Return a refusal if a request that could be accepted is not to be."""
+        return None
+
     def upgraded(self, request: Accepted) -> None:
         """Take it that the connection is open."""
 
@@ -170,6 +174,8 @@ class FrameProtocol(WebSocketServerProtocol):
             judged: Accepted | Refused = refuse(HTTPStatus.BAD_REQUEST, "Head too long")
         else:
             judged = answer(head)
+        if isinstance(judged, Accepted):
+            judged = self.admits(judged) or judged
         self.sendData(judged.response)
         if isinstance(judged, Accepted):
             self.state = self.STATE_OPEN

@@ -3,6 +3,24 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
+class DoorMetrics:
+    """The port's metrics, declared on a registry that is handed in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge(
+            "voicestatus_connections",
+            "Connections on the port: devices, pages, and who is neither yet.",
+            registry=registry,
+        )
+        refused = Counter(
+            "voicestatus_refused_connections",
+            "Connections that were one too many: of all, or of their address.",
+            ["reason"],
+            registry=registry,
+        )
+        self.refused = {reason: refused.labels(reason) for reason in ("all", "address")}
+
+
 class DeviceMetrics:
     """The device side's metrics, declared on a registry that is handed in."""
 

@@ -1,17 +1,18 @@
 """Devices on the network: the factory behind `WS_PATH`, and its beat."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from http import HTTPStatus
 from itertools import chain
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from voicestatus.core.addresses import NO_PROXIES, Addresses
 from voicestatus.core.ports import Lights
+from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import (
     QUEUED,
     Fanout,
@@ -21,7 +22,13 @@ from voicestatus.devices.fanout import (
     tune,
 )
 from voicestatus.devices.frames import FrameProtocol
-from voicestatus.devices.keepalive import PING_EVERY_S, Deadlines, PingWheel, Seldom
+from voicestatus.devices.keepalive import (
+    PING_EVERY_S,
+    SLICE,
+    Deadlines,
+    PingWheel,
+    Seldom,
+)
 from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.session import (
     AUTH_WITHIN_S,
@@ -35,7 +42,7 @@ from voicestatus.devices.session import (
     Refuse,
     Welcome,
 )
-from voicestatus.devices.upgrade import Accepted, Refused
+from voicestatus.devices.upgrade import Accepted, Refused, refuse
 from voicestatus.devices.wire import GOING_AWAY, NOAUTH, PING, PONG
 
 BEAT_S = 0.5
@@ -43,6 +50,8 @@ CLOSE_WITHIN_S = 2.0
 """How long a peer has to answer a close, or to read a refusal, before it is cut off."""
 LEAVE_WITHIN_S = 3.0
 """How long the whole fleet has when the server stops."""
+RETRY_AFTER_S = 5
+"""As long as a stranger can stay a stranger: then one more may come."""
 MAX_UNREAD_BYTES = 8192
 """A device that asks for more pongs than this without reading one is no device."""
 
@@ -68,10 +77,20 @@ class DeviceProtocol(FrameProtocol):
         super().connectionLost(reason)
         self.factory.forget(self)
 
+    def admits(self, request: Accepted) -> Refused | None:
+        door = self.factory.door
+        if door.addresses.believes(self.address):
+            self.address = door.addresses.of(self.address, request.headers)
+        if door.claim(self.transport, self.address):
+            return None
+        return refuse(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "Too many connections of this address",
+            f"Retry-After: {RETRY_AFTER_S}",
+        )
+
     def upgraded(self, request: Accepted) -> None:
         factory = self.factory
-        if factory.addresses.believes(self.address):
-            self.address = factory.addresses.of(self.address, request.headers)
         self.scope = request.scope
         self.session = DeviceSession(factory.key, factory.box)
 
@@ -164,12 +183,12 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         token: bytes,
         clock: IReactorTime,
         metrics: DeviceMetrics,
-        addresses: Addresses = NO_PROXIES,
+        door: Door,
     ) -> None:
         """Let in who knows `token`."""
         self.now = clock.seconds
         self.key, self.box = Key(token), PenaltyBox()
-        self.addresses, self.metrics = addresses, metrics
+        self.door, self.metrics = door, metrics
         self.fanout = Fanout(lights, metrics)
         self.wheel = PingWheel[DeviceProtocol](slots=int(PING_EVERY_S / BEAT_S))
         self.waiting = Deadlines[DeviceProtocol](AUTH_WITHIN_S)
@@ -200,13 +219,13 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
 
     def welcome(self, device: DeviceProtocol) -> Group:
         group = self.fanout.join(device, device.scope)
-        self.waiting.discard(device)
+        self._answered(device)
         self.wheel.add(device)
         self.connected += 1
         return group
 
     def turned_away(self, device: DeviceProtocol, reason: str) -> None:
-        self.waiting.discard(device)
+        self._answered(device)
         self.metrics.auth_failures[reason].inc()
         if many := self._turned_away.happened(self.now()):
             self._log.warn(
@@ -253,9 +272,14 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
     def forget(self, device: DeviceProtocol) -> None:
         """Take it that a connection is lost."""
         self._take_out(device)
+        self.door.depart(device.transport)
         if self._empty is not None and not self._anybody():
             empty, self._empty = self._empty, None
             empty.callback(None)
+
+    def _answered(self, device: DeviceProtocol) -> None:
+        self.waiting.discard(device)
+        self.door.let_in(device.transport)
 
     def _take_out(self, device: DeviceProtocol) -> None:
         self.waiting.discard(device)
@@ -270,15 +294,20 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
     # ---- time ----------------------------------------------------------------------
 
     def beat(self) -> None:
-        """Do what is due. Called every `BEAT_S` seconds."""
-        now = self.now()
-        self._each(self.waiting.due(now), DeviceProtocol.time_is_up)
-        self._each(self.held.due(now), DeviceProtocol.sendClose)
-        self._each(self.closing.due(now), DeviceProtocol.fail)
+        """Ping those whose turn it is. Called every `BEAT_S` seconds."""
         alive, dead = self.wheel.turn()
         self._each(alive, DeviceProtocol.ping)
         self._each(dead, DeviceProtocol.give_up)
-        self.box.forgive(now)
+        self.box.forgive(self.now())
+
+    def settle(self) -> bool:
+        """End those whose time is over, a slice of them; True: there may be more."""
+        now = self.now()
+        waited, closing = self.waiting.due(now), self.closing.due(now)
+        self._each(waited, DeviceProtocol.time_is_up)
+        self._each(closing, DeviceProtocol.fail)
+        self._each(self.held.due(now), DeviceProtocol.sendClose)
+        return max(len(waited), len(closing)) == SLICE
 
     def _each(
         self,
@@ -327,7 +356,7 @@ class DeviceService(Service):
 
     def __init__(self, factory: DeviceFactory, clock: IReactorTime) -> None:
         self._factory, self._clock = factory, clock
-        self._beat = LoopingCall(factory.beat)
+        self._beat = LoopingCall(lambda: Deferred.fromCoroutine(self._turn()))
         self._beat.clock = clock
 
     def startService(self) -> None:
@@ -348,3 +377,9 @@ class DeviceService(Service):
                 self._beat.stop()
 
         return gone.addCallback(done)
+
+    async def _turn(self) -> None:
+        # Thousands may have come at once, so that their time is over at once.
+        while self._factory.settle() and self._beat.running:
+            await deferLater(self._clock, 0)
+        self._factory.beat()

@@ -8,18 +8,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
     IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from voicestatus.devices.keepalive import Deadlines
+from voicestatus.devices.door import Door
+from voicestatus.devices.fanout import turn_away
+from voicestatus.devices.keepalive import SLICE, Deadlines
 
 MAX_HEAD_BYTES = 8192
 HEAD_WITHIN_S = 5.0
@@ -41,8 +46,10 @@ Transport = Any
 """Twisted has no one type for what tcp.Server and its wrappers can do."""
 
 
-def hand_over(transport: Transport, factory: IProtocolFactory, data: bytes) -> None:
+def hand_over(transport: Transport, factory: IProtocolFactory, data: bytes) -> bool:
     """Put a new protocol in the place of the one that a transport feeds.
+
+    False: nobody takes it, and the connection ends.
 
     `protocol` and `wrappedProtocol` are what TCP and Unix transports, and wrappers
     (TLS, the PROXY protocol), deliver to. That is no promise of theirs, so it is done
@@ -51,11 +58,12 @@ def hand_over(transport: Transport, factory: IProtocolFactory, data: bytes) -> N
     new = factory.buildProtocol(transport.getPeer())
     if new is None:
         transport.abortConnection()
-        return
+        return False
     wrapped = isinstance(transport, ProtocolWrapper)
     setattr(transport, "wrappedProtocol" if wrapped else "protocol", new)
     new.makeConnection(transport)
     new.dataReceived(data)
+    return True
 
 
 class Peek(Protocol):
@@ -66,10 +74,14 @@ class Peek(Protocol):
     _data = b""
 
     def connectionMade(self) -> None:
-        self.factory.waiting.add(self, self.factory.now())
+        if self.factory.door.arrive(self.transport):
+            self.factory.waiting.add(self, self.factory.now())
+        else:
+            turn_away(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.factory.waiting.discard(self)
+        self.factory.door.depart(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self.transport.disconnecting:
@@ -91,8 +103,9 @@ class Peek(Protocol):
             self._refuse(b"404 Not Found", b"not found")
             return
         front.waiting.discard(self)
-        self.transport, self._data = None, b""
-        hand_over(transport, chosen, data)
+        self._data = b""
+        if hand_over(transport, chosen, data):
+            self.transport = None
 
     def _refuse(self, status: bytes, reason: bytes) -> None:
         self._data = b""
@@ -101,6 +114,45 @@ class Peek(Protocol):
 
     def cut_off(self) -> None:
         self.transport.abortConnection()
+
+
+class Visit(Protocol):
+    """A connection that the site has: all is the site's, its end is told the door."""
+
+    transport: Transport
+
+    def __init__(self, door: Door, channel: IProtocol) -> None:
+        self._door, self._channel = door, channel
+
+    def connectionMade(self) -> None:
+        self._channel.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._channel.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._door.depart(self.transport)
+        self._channel.connectionLost(reason)
+
+
+class Visits(ServerFactory[Visit]):
+    """Makes the site's connections."""
+
+    noisy = False
+
+    def __init__(self, door: Door, site: IProtocolFactory) -> None:
+        self._door, self._site = door, site
+
+    def buildProtocol(self, addr: IAddress | None) -> Visit | None:
+        # Twisted's factories may be asked without an address, its interface not.
+        channel = self._site.buildProtocol(addr)  # type: ignore[arg-type]
+        return None if channel is None else Visit(self._door, channel)
+
+    def startFactory(self) -> None:
+        self._site.doStart()
+
+    def stopFactory(self) -> None:
+        self._site.doStop()
 
 
 class Front(ServerFactory[Peek]):
@@ -114,11 +166,13 @@ class Front(ServerFactory[Peek]):
         clock: IReactorTime,
         site: IProtocolFactory,
         routes: Mapping[bytes, IProtocolFactory],
+        door: Door,
     ) -> None:
-        self.now = clock.seconds
+        self.now, self.door = clock.seconds, door
         self.waiting = Deadlines[Peek](HEAD_WITHIN_S)
-        self._site, self._routes = site, dict(routes)
-        self._sweeper = LoopingCall(self._sweep)
+        self._site, self._routes = Visits(door, site), dict(routes)
+        self._clock = clock
+        self._sweeper = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
         self._sweeper.clock = clock
 
     def startFactory(self) -> None:
@@ -144,9 +198,13 @@ class Front(ServerFactory[Peek]):
             return self._routes.get(request[1])
         return self._site
 
-    def _sweep(self) -> None:
-        for peek in self.waiting.due(self.now()):
-            peek.cut_off()
+    async def _sweep(self) -> None:
+        while over := self.waiting.due(self.now()):
+            for peek in over:
+                peek.cut_off()
+            if len(over) < SLICE:
+                return
+            await deferLater(self._clock, 0)
 
 
 class UpgradeResource(Resource):

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from voicestatus.web.site import Page
+
 Answer = Mapping[str, object]
 
 
@@ -59,13 +61,11 @@ def liveness(_: Vitals) -> Answer:
     return {"ok": True}
 
 
-class JsonAnswer(Resource):
+class JsonAnswer(Page):
     """An object as compact JSON; 200 while its `ok` holds, else 503.
 
     Source: the original's health check looks for `"ok":true` without a space.
     """
-
-    isLeaf = True
 
     def __init__(self, answer: Callable[[], Answer]) -> None:
         super().__init__()
@@ -82,12 +82,14 @@ class JsonAnswer(Resource):
         return json.dumps(answer, separators=(",", ":")).encode()
 
 
-class NotFound(Resource):
-    """What the original answers on its health port for any other path."""
-
-    isLeaf = True
+class NotFound(Page):
+    """What the original answers on its health port for any other path and method."""
 
     def render(self, request: Request) -> bytes:
+        answer = self.render_HEAD if request.method == b"HEAD" else self.render_GET
+        return answer(request)
+
+    def render_GET(self, request: Request) -> bytes:
         request.setResponseCode(HTTPStatus.NOT_FOUND)
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
         return b"not found"

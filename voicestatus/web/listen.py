@@ -4,7 +4,7 @@ from errno import EADDRINUSE
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -39,6 +39,7 @@ class Listener(Service):
         self._what, self._serves = what, serves
         self._endpoint, self._factory = endpoint, factory
         self.port: IListeningPort | None = None
+        self._opening: Deferred[IListeningPort] | None = None
 
     @property
     def address(self) -> str:
@@ -52,23 +53,32 @@ class Listener(Service):
         """:raises CannotListen: with the endpoint and the reason."""
         super().startService()
         failures: list[Failure] = []
-        d = self._endpoint.listen(self._factory)
-        d.addCallbacks(self._opened, failures.append)
+        self._opening = opening = self._endpoint.listen(self._factory)
+        at_once = opening.called
+        opening.addCallback(self._opened)
+        opening.addErrback(failures.append if at_once else self._failed_later)
         if failures:
             raise CannotListen(f"cannot listen on {self._what}: {_reason(failures[0])}")
 
     def stopService(self) -> Deferred[object]:
         super().stopService()
+        if self._opening is not None:
+            self._opening.cancel()
         port, self.port = self.port, None
-        if port is None:
-            return maybeDeferred(lambda: None)
-        return maybeDeferred(port.stopListening)
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
     def _opened(self, port: IListeningPort) -> None:
         self.port = port
         self._log.info(
             "listening on {what}: {serves}", what=self._what, serves=self._serves
         )
+
+    def _failed_later(self, failure: Failure) -> None:
+        # Every endpoint of Twisted's own answers at once; a plugin's may take its time.
+        if not failure.check(CancelledError):
+            self._log.critical(
+                "cannot listen on {what}: {why}", what=self._what, why=_reason(failure)
+            )
 
 
 def _reason(failure: Failure) -> str:

@@ -7,14 +7,13 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import choose_encoder
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from voicestatus.web.site import Page
 
-class Metrics(Resource):
+
+class Metrics(Page):
     """`GET /metrics` in Prometheus' text or OpenMetrics form, as the scraper asks."""
-
-    isLeaf = True
 
     def __init__(self, registry: CollectorRegistry, token: str | None) -> None:
         super().__init__()
