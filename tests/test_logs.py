@@ -45,6 +45,22 @@ def test_a_known_secret_is_hidden_in_messages_and_tracebacks(layout: str):
     assert "ValueError" in stream.getvalue()
 
 
+@pytest.mark.parametrize("layout", ["text", "json"])
+@pytest.mark.parametrize("secret", ['hün"ter2', "hun\\ter2", "it's \"ter2"])
+def test_a_secret_is_hidden_however_it_is_quoted(layout: str, secret: str):
+    log, stream = logged(layout, secrets=(secret,))
+    log.info("token {token}, {token!r}", token=secret)
+    log.failure("it broke", Failure(KeyError(secret)))
+    assert "ter2" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("layout", ["text", "json"])
+def test_of_a_secret_that_holds_another_nothing_is_shown(layout: str):
+    log, stream = logged(layout, secrets=("hunter", "hunter2", "unter2!", "hunter2!"))
+    log.info("tokens {one} {two}", one="hunter2", two="hunter2!")
+    assert "tokens [secret] [secret]" in stream.getvalue()
+
+
 def test_what_is_below_the_level_is_not_written():
     log, stream = logged("text", level="warn")
     log.info("quiet")

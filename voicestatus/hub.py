@@ -25,11 +25,14 @@ class Hub:
         return lambda: self._told.pop(key, None)
 
     def apply(self, event: Event) -> None:
-        """Take one event in; when this returns everybody was told."""
+        """Take one event in; when this returns everybody was told.
+
+        Not for subscribers: those after them would hear the changes in a wrong order.
+        """
         for change in self.presence.apply(event):
-            for key, tell in tuple(self._told.items()):
+            for tell in tuple(self._told.values()):
                 try:
                     tell(change)
                 except Exception:  # noqa: BLE001 - one subscriber cannot silence the rest
-                    self._log.failure("a subscriber failed and was dropped")
-                    self._told.pop(key, None)
+                    # It stays: dropped, it would show the same for ever.
+                    self._log.failure("a subscriber could not take a change")

@@ -51,9 +51,9 @@ class _Share:
 
 
 _NOBODY = _Share()
+_BLANK = _Share(blank=1)
 WARNINGS = 100
 """Scopes that are warned of: signs say what they like in their address."""
-_BLANK = _Share(blank=1)
 
 
 class _Group:
@@ -181,6 +181,8 @@ class LightGroups(Service):
         for group in groups:
             self._settle(group)
         self._refresh([Scope(guild_id), *(group.scope for group in groups)])
+        for group in groups:
+            self._warn_if_nowhere(group)
 
     def _refresh(self, scopes: Iterable[Scope]) -> None:
         for scope in scopes:
@@ -189,6 +191,8 @@ class LightGroups(Service):
                 continue
             group.light = light
             for key, tell in tuple(group.followers.items()):
+                if key not in group.followers:  # it left while others were told
+                    continue
                 try:
                     tell(light)
                 except Exception:  # noqa: BLE001 - one follower cannot silence the rest
@@ -270,14 +274,16 @@ class LightGroups(Service):
         self._by_home[group.home].add(group)
 
     def _warn_if_nowhere(self, group: _Group) -> None:
-        scope = group.scope
-        if group.light != _NOBODY.light() or scope in self._warned_of:
+        scope, presence = group.scope, self._hub.presence
+        if scope in self._warned_of or len(self._warned_of) >= WARNINGS:
             return
         if scope.channel is not None:
-            nowhere = self._home(scope, scope.channel) is None
+            # In a guild that was not seen yet it may still turn up.
+            seen = all(guild.pictured for guild in presence.guilds.values())
+            nowhere = seen and group.home is None
         else:
-            nowhere = scope.guild not in {None, *self._hub.presence.guilds}
-        if nowhere and len(self._warned_of) < WARNINGS:
+            nowhere = scope.guild is not None and scope.guild not in presence.guilds
+        if nowhere and presence.heard:
             self._warned_of.add(scope)
             self._log.warn(
                 "signs follow {scope}, which the bot cannot see: they stay dark",

@@ -27,7 +27,7 @@ _TALKATIVE = ("log_legacy", "twisted.web.client")
 def observer(
     stream: TextIO, level: str, layout: str, secrets: Iterable[str]
 ) -> ILogObserver:
-    """Build what writes the log: a line each in `text`, an object a line in `json`."""
+    """Build what writes the log: lines in `text`, an object a line in `json`."""
     writer = _Writer(stream, _as_json if layout == "json" else _as_text, secrets)
     return FilteringLogObserver(writer, [_AtLeast(LogLevel.lookupByName(level))])
 
@@ -37,19 +37,21 @@ class _Writer:
     def __init__(
         self,
         stream: TextIO,
-        layout: Callable[[LogEvent], str],
+        layout: Callable[[LogEvent, str], str],
         secrets: Iterable[str],
     ) -> None:
         self._stream, self._layout = stream, layout
         # A shorter one is no secret, and would be found in every other word.
         plain = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        self._secrets = plain | {json.dumps(secret)[1:-1] for secret in plain}
+        quoted = {repr(secret)[1:-1] for secret in plain}
+        # The longest first: of one that holds another no end may stay.
+        self._secrets = sorted(plain | quoted, key=len, reverse=True)
 
     def __call__(self, event: LogEvent) -> None:
-        line = self._layout(event)
+        message = eventAsText(event, includeTimestamp=False, includeSystem=False)
         for secret in self._secrets:
-            line = line.replace(secret, HIDDEN)
-        self._stream.write(line + "\n")
+            message = message.replace(secret, HIDDEN)
+        self._stream.write(self._layout(event, message) + "\n")
         self._stream.flush()
 
 
@@ -66,17 +68,17 @@ class _AtLeast:
         return PredicateResult.no if level < self._level else PredicateResult.maybe
 
 
-def _as_text(event: LogEvent) -> str:
+def _as_text(event: LogEvent, message: str) -> str:
     source = event.get("log_namespace", "-")
-    return f"{_time(event)} {_level(event):<8} {source} {_message(event)}"
+    return f"{_time(event)} {_level(event):<8} {source} {message}"
 
 
-def _as_json(event: LogEvent) -> str:
+def _as_json(event: LogEvent, message: str) -> str:
     line = {
         "time": _time(event),
         "level": _level(event),
         "logger": event.get("log_namespace", "-"),
-        "message": _message(event),
+        "message": message,
     }
     return json.dumps(line, ensure_ascii=False)
 
@@ -89,7 +91,3 @@ def _time(event: LogEvent) -> str:
 def _level(event: LogEvent) -> str:
     level = event.get("log_level")
     return "info" if level is None else str(level.name)
-
-
-def _message(event: LogEvent) -> str:
-    return eventAsText(event, includeTimestamp=False, includeSystem=False)

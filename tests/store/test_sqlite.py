@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from voicestatus.core.errors import StoreError
 from voicestatus.store.documents import VersionConflict
@@ -185,6 +185,22 @@ async def test_a_missing_folder_is_a_clear_error_until_it_is_there(
         await store.put("sign", "a", b"one")
     (tmp_path / "data").mkdir()
     assert await store.put("sign", "a", b"one") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_wrong_is_told_until_a_call_is_answered(start_sqlite, tmp_path):
+    store = start_sqlite(tmp_path / "data" / "voicestatus.db")
+    with pytest.raises(StoreError):
+        await store.put("sign", "a", b"one")
+    given_up = Deferred.fromCoroutine(store.get("sign", "a"))
+    given_up.cancel()
+    with pytest.raises(CancelledError):
+        await given_up
+    assert store.problem is not None
+    assert "the folder must exist" in store.problem
+    (tmp_path / "data").mkdir()
+    await store.put("sign", "a", b"one", expected=None)
+    assert store.problem is None
 
 
 @pytest_twisted.ensureDeferred

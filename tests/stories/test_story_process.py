@@ -158,10 +158,12 @@ def test_a_start_in_the_background_that_fails_says_so_and_ends(tmp_path: Path):
     assert not (tmp_path / "twistd.pid").exists()
 
 
-def test_an_endpoint_that_is_none_is_refused(tmp_path: Path):
-    status, output = ended(tmp_path, SECRETS, "--listen", "carrier-pigeon:3")
+@pytest.mark.parametrize("endpoint", ["carrier-pigeon:3", "ssl:0:privateKey=bad.pem"])
+def test_an_endpoint_that_is_none_is_refused(tmp_path: Path, endpoint: str):
+    (tmp_path / "bad.pem").write_text("no certificate")
+    status, output = ended(tmp_path, SECRETS, "--listen", endpoint)
     assert status == 1
-    assert "cannot listen on carrier-pigeon:3" in output
+    assert f"cannot listen on {endpoint}: " in output
     assert "Traceback" not in output
 
 

@@ -55,7 +55,7 @@ def simulate_discord(
     reactor: Any = installed
     try:
         endpoint = serverFromString(reactor, listen)
-    except (ValueError, TypeError) as e:
+    except Exception as e:  # each kind of endpoint has errors of its own
         raise click.BadParameter(str(e), param_hint="--listen") from e
     simulator = SimulatedDiscord(
         reactor,

@@ -95,9 +95,10 @@ class SqliteStore(Store):
         return result
 
     def _went_wrong(self, failure: Failure) -> Failure:
-        # A conflict is an answer: the store itself is well.
-        conflict = failure.check(VersionConflict, CancelledError)
-        self.problem = None if conflict else failure.getErrorMessage()
+        if failure.check(VersionConflict):
+            self.problem = None  # it is an answer: the store itself is well
+        elif not failure.check(CancelledError):  # who gave up learnt nothing
+            self.problem = failure.getErrorMessage()
         return failure
 
     def _cannot_open(self, failure: Failure) -> None:
