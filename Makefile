@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
 
 # Programs that tests start, and Debian's package of each.
 PROGRAMS := nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus \
-	systemd-analyze:systemd openssl:openssl cc:build-essential
+	systemd-analyze:systemd openssl:openssl cc:build-essential redis-server:redis-server
 
 # Without any settings there is no Discord to talk to: show the simulated one.
 SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --env-file,$(ARGS))

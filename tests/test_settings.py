@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicestatus.core.errors import ConfigError
+from voicestatus.core.fleet import Enrolment
 from voicestatus.settings import Settings, examine, judge, load
 
 RIGHT = {"DISCORD_TOKEN": "bot-token", "ESP_AUTH_TOKEN": "sign-token"}
@@ -26,6 +27,7 @@ WRONG = {
     "COUNT_AFK": "17",
     "UNKNOWN_POLICY": "guess",
     "UNKNOWN_AFTER": "soon",
+    "ENROLMENT": "perhaps",
     "DISCORD_API_URL": "ftp://example.org",
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
@@ -100,6 +102,12 @@ def test_the_limits_have_their_bounds(env_file: Path):
     assert (settings.max_connections, settings.max_per_address) == (50_000, 0)
     with pytest.raises(ConfigError, match="MAX_CONNECTIONS"):
         load(written(env_file, RIGHT | {"MAX_CONNECTIONS": "0"}))
+
+
+def test_enrolment_is_open_unless_it_is_said_otherwise(env_file: Path):
+    assert load(written(env_file, RIGHT)).enrolment is Enrolment.OPEN
+    chosen = load(written(env_file, RIGHT | {"ENROLMENT": "Approve"}))
+    assert chosen.enrolment is Enrolment.APPROVE
 
 
 def test_a_value_is_taken_as_it_stands(env_file: Path):

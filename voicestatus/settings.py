@@ -28,7 +28,9 @@ from pydantic.fields import FieldInfo
 
 from voicestatus.core.addresses import Network, parse_networks
 from voicestatus.core.errors import ConfigError
+from voicestatus.core.fleet import Enrolment
 from voicestatus.core.ids import GuildId
+from voicestatus.core.storage_address import parse as parse_storage
 
 _RESERVED_PATHS = ("/health", "/livez", "/readyz", "/metrics", "/api", "/admin", "/ota")
 
@@ -80,10 +82,7 @@ def _http_url(url: str) -> str:
 
 
 def _storage_url(url: str) -> str:
-    scheme, _, rest = url.partition(":")
-    is_file = scheme == "sqlite" and rest and not rest.startswith(("//", ":"))
-    if url != "memory:" and not is_file:
-        raise ValueError
+    parse_storage(url)
     return url
 
 
@@ -152,7 +151,9 @@ class Settings(BaseModel):
     )
     storage_url: Annotated[str, AfterValidator(_storage_url)] = Field(
         default_factory=_default_storage,
-        description="sqlite:PATH such as sqlite:/data/voicestatus.db, or memory:",
+        repr=False,  # it may hold a password
+        description="sqlite:PATH such as sqlite:/data/voicestatus.db,"
+        " redis://USER:PASSWORD@HOST/0 (docs/storage.md), or memory:",
     )
     count_bots: bool = Field(False, description="true or false")
     count_afk: bool = Field(False, description="true or false")
@@ -165,6 +166,9 @@ class Settings(BaseModel):
         le=86400,
         validation_alias="UNKNOWN_AFTER",
         description="seconds, 0 to 86400",
+    )
+    enrolment: Annotated[Enrolment, BeforeValidator(_lower)] = Field(
+        Enrolment.OPEN, description="open, approve or closed"
     )
     discord_api_url: Annotated[str, AfterValidator(_http_url)] = Field(
         "https://discord.com/api/v10",
@@ -297,7 +301,9 @@ def _names_of(field: FieldInfo) -> tuple[str, ...]:
 
 _FIELDS = {names: f for f in Settings.model_fields.values() for names in [_names_of(f)]}
 _SECRETS = tuple(
-    names[0] for names, field in _FIELDS.items() if "SecretStr" in str(field.annotation)
+    names[0]
+    for names, field in _FIELDS.items()
+    if not field.repr or "SecretStr" in str(field.annotation)
 )
 _KNOWN = frozenset(name for names in _FIELDS for name in names) | {
     f"{name}_FILE" for name in _SECRETS

@@ -1,6 +1,7 @@
 """A store against a dictionary: no order of calls makes them differ."""
 
 from collections.abc import Coroutine
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from voicestatus.store.documents import (
     VersionConflict,
 )
 from voicestatus.store.memory import MemoryStore
+from voicestatus.store.open import open_store
 from voicestatus.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -139,9 +141,28 @@ class SqliteMachine(StoreMachine):
         return SqliteStore(Path(self.folder.name) / "voicestatus.db", reactor)
 
 
-@pytest.mark.parametrize("machine", [MemoryMachine, SqliteMachine])
+@pytest.fixture
+def redis_machine(redis) -> type[StoreMachine]:
+    prefixes = (f"model:{number}:" for number in count())
+
+    class RedisMachine(StoreMachine):
+        def make(self) -> Store:
+            from twisted.internet import reactor
+
+            prefix = next(prefixes)
+            redis.ask("SET", f"{prefix}version", "0")
+            return open_store(f"{redis.url}?prefix={prefix}", reactor)
+
+    return RedisMachine
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
 @pytest_twisted.ensureDeferred
-async def test_no_order_of_calls_makes_a_store_differ_from_a_dictionary(machine):
+async def test_no_order_of_calls_makes_a_store_differ_from_a_dictionary(
+    kind, redis_machine
+):
+    machines = {"memory": MemoryMachine, "sqlite": SqliteMachine}
+    machine = machines.get(kind, redis_machine)
     few = settings(max_examples=40, stateful_step_count=20, deadline=None)
     # Hypothesis calls and waits; in a thread of its own the reactor can turn.
     await deferToThread(run_state_machine_as_test, machine, settings=few)

@@ -1,6 +1,7 @@
 """What only a file has: it outlives a crash, and it can be locked, full or broken."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -16,8 +17,9 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from voicestatus.core.errors import StoreError
-from voicestatus.store.documents import VersionConflict
-from voicestatus.store.sqlite import SCHEMA_VERSION, explain
+from voicestatus.store.documents import Document, Fence, Put, VersionConflict
+from voicestatus.store.sqlite import explain
+from voicestatus.store.sqlite_schema import SCHEMA_VERSION
 
 
 @pytest_twisted.ensureDeferred
@@ -279,3 +281,170 @@ async def test_what_was_deleted_leaves_no_trace_in_the_file(start_sqlite, path):
     await store.delete("voice", "1")
     await store.stopService()
     assert b"lounge" not in path.read_bytes()
+
+
+@contextmanager
+def files_no_larger_than(size_bytes: int) -> Iterator[None]:
+    """As on a full disk; Python ignores SIGXFSZ, so that a write fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_without_room_loses_nothing_and_is_well_when_it_has_some(
+    start_sqlite, path, eventually
+):
+    store = start_sqlite(path)
+    version = await store.put("sign", "a", b"one")
+    with files_no_larger_than(200_000):
+        with pytest.raises(StoreError, match="disk"):
+            await store.put("sign", "b", b"x" * 400_000)
+        document = await store.get("sign", "a")
+        assert (document.version, document.body) == (version, b"one")
+        assert "disk" in store.problem  # a read that works does not mend a write
+    await eventually(lambda: store.problem is None)
+    await store.put("sign", "b", b"x" * 400_000)
+    assert len(await store.list("sign")) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_problem_goes_away_by_itself_though_nobody_calls(
+    start_sqlite, tmp_path, eventually
+):
+    store = start_sqlite(tmp_path / "data" / "voicestatus.db")
+    await eventually(lambda: store.problem is not None)
+    (tmp_path / "data").mkdir()
+    await eventually(lambda: store.problem is None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_that_nobody_touches_is_forgotten(start_sqlite, path):
+    store = start_sqlite(path)
+    old, young = store.upload("image", "old"), store.upload("image", "young")
+    await old.append(b"x" * 100_000)
+    await young.append(b"x" * 100_000)
+    number = (await old.settle()).content
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(
+            "UPDATE uploads SET touched_at = touched_at - 4000 WHERE content = ?",
+            (number,),
+        )
+        other.commit()
+    await store.upload("image", "next").finish()
+    with closing(sqlite3.connect(path)) as other:
+        held = other.execute("SELECT DISTINCT content FROM chunks").fetchall()
+    assert (number,) not in held
+    with pytest.raises(StoreError, match="given up"):
+        await old.finish()
+    await young.finish()
+
+
+FIRST_SCHEMA = """
+    CREATE TABLE documents (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        parent TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX documents_by_parent ON documents (kind, parent, id);
+    CREATE TABLE counter (version INTEGER NOT NULL);
+    INSERT INTO counter VALUES (41);
+    INSERT INTO documents VALUES ('sign', 'a', 'home', 41, x'6f6e65');
+    PRAGMA user_version = 1;
+    PRAGMA journal_mode = WAL;
+"""
+"""The file of version 0.1; never change it."""
+
+
+@pytest.fixture
+def first_file(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_SCHEMA)
+    return path
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_of_the_first_schema_becomes_one_of_today(
+    start_sqlite, first_file
+):
+    store = start_sqlite(first_file)
+    assert await store.list("sign", "home") == (
+        Document("sign", "a", "home", 41, b"one"),
+    )
+    assert await store.put("sign", "b", b"two") == 42
+    await store.write(fence=Fence(0, 1))
+    await store.upload("image", "a").finish()
+    await store.stopService()
+    with closing(sqlite3.connect(first_file)) as connection:
+        version = connection.execute("PRAGMA user_version").fetchone()
+    assert version == (SCHEMA_VERSION,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_copy_of_the_file_is_made_before_it_is_migrated(
+    start_sqlite, first_file
+):
+    store = start_sqlite(first_file)
+    await store.put("sign", "b", b"two")
+    copy = first_file.with_name(f"voicestatus.db.before-{SCHEMA_VERSION}")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        rows = connection.execute("SELECT id, version FROM documents").fetchall()
+    assert rows == [("a", 41)]
+    copy.unlink()
+    await store.stopService()
+    await start_sqlite(first_file).get("sign", "a")
+    assert not copy.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_cannot_be_copied_is_not_migrated(
+    start_sqlite, first_file, eventually
+):
+    with files_no_larger_than(8192):
+        store = start_sqlite(first_file)
+        with pytest.raises(StoreError, match="disk"):
+            await store.get("sign", "a")
+    with closing(sqlite3.connect(first_file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert not [*first_file.parent.glob("*.before-*")]
+    await eventually(lambda: store.problem is None)
+    assert (await store.get("sign", "a")).body == b"one"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_step_that_fails_half_way_leaves_the_file_as_it_was(
+    start_sqlite, first_file
+):
+    with closing(sqlite3.connect(first_file)) as connection:
+        connection.execute("CREATE TABLE uploads (mine)")  # the last of step 2
+        connection.commit()
+    with pytest.raises(StoreError, match="already exists"):
+        await start_sqlite(first_file).get("sign", "a")
+    with closing(sqlite3.connect(first_file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert ("fences",) not in names
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_picture_is_taken_while_another_process_writes(start_sqlite, path):
+    writer, reader = start_sqlite(path), start_sqlite(path)
+    await writer.put("sign", "a", b"one")
+    pictures = [Deferred.fromCoroutine(reader.picture()) for _ in range(20)]
+    puts = [
+        Deferred.fromCoroutine(writer.write(Put("x", "1", body), Put("y", "1", body)))
+        for body in (b"%d" % number for number in range(100))
+    ]
+    await gatherResults(puts)
+    for picture in await gatherResults(pictures):
+        bodies = {d.body for d in picture.documents if d.kind in {"x", "y"}}
+        assert len(bodies) <= 1
+        assert picture.version == max(d.version for d in picture.documents)

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import Clock
 
 from voicestatus.core.errors import StoreError
+from voicestatus.store.documents import FateUnknown
 from voicestatus.store.worker import Worker
 
 
@@ -56,18 +57,30 @@ async def test_what_a_call_raises_reaches_who_asked_and_the_thread_goes_on(worke
 async def test_a_call_that_hangs_is_given_up_and_what_waited_too_long_never_runs(
     worker, clock
 ):
-    disk, ran = Event(), []
-    hanging = worker.do(disk.wait)
+    disk, begun, ran = Event(), Event(), []
+    hanging = worker.do(lambda: begun.set() or disk.wait())
     waiting = worker.do(lambda: ran.append("late"))
+    begun.wait()
     clock.advance(9.9)
     assert not hanging.called
     clock.advance(0.1)
-    for call in (hanging, waiting):
-        with pytest.raises(StoreError, match="did not answer within 10 s"):
-            await call
+    with pytest.raises(FateUnknown, match=r"within 10 s; a write may have happened"):
+        await hanging
+    with pytest.raises(StoreError, match=r"did not answer within 10 s$"):
+        await waiting
     disk.set()
     assert await worker.do(lambda: "again") == "again"
     assert ran == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_may_have_a_limit_of_its_own(worker, clock):
+    disk = Event()
+    hanging = worker.do(disk.wait, 60)
+    clock.advance(59)
+    assert not hanging.called
+    disk.set()
+    assert await hanging
 
 
 @pytest_twisted.ensureDeferred

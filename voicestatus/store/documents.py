@@ -6,6 +6,7 @@ happen, in their order, or none does. Calls take effect in the order they are ma
 What an awaited write has returned for survives the end of the process.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -13,6 +14,7 @@ from typing import Final, Literal, Protocol
 from twisted.application.service import Service
 
 from voicestatus.core.errors import StoreError
+from voicestatus.store.blobs import Blob, Contents, Upload, read
 
 
 class _Expect(Enum):
@@ -64,6 +66,39 @@ class Delete:
 Change = Put | Delete
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Whoever writes with it may do so for `shard` until somebody has a higher number.
+
+    The store compares it with the highest number that it ever saw for the shard, in
+    the transaction of the batch itself: who lost a lease unawares can write nothing.
+    """
+
+    shard: int
+    number: int
+
+
+class Fenced(StoreError):  # noqa: N818 - what happened, not whose fault
+    """Somebody else holds this shard now; nothing was written."""
+
+    def __init__(self, fence: Fence, highest: int) -> None:
+        super().__init__(
+            f"shard {fence.shard}: fence {fence.number} is lower than {highest}"
+        )
+        self.fence, self.highest = fence, highest
+
+
+class FateUnknown(StoreError):  # noqa: N818 - what happened, not whose fault
+    """No answer came: what was asked may have happened, may happen yet, or never."""
+
+
+class NotEmpty(StoreError):  # noqa: N818 - what happened, not whose fault
+    """There is something already where a whole store was to be put."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is not empty; nothing was changed")
+
+
 class VersionConflict(StoreError):  # noqa: N818 - what happened, not whose fault
     """Somebody else wrote first; read again and decide again."""
 
@@ -86,6 +121,15 @@ def check(change: Change, found: int | None) -> None:
         raise VersionConflict(change, found)
 
 
+def admit(fence: Fence, highest: int | None) -> None:
+    """Compare a fence with the highest number seen for its shard (None: none yet).
+
+    :raises Fenced: when it is lower.
+    """
+    if highest is not None and fence.number < highest:
+        raise Fenced(fence, highest)
+
+
 class Documents(Protocol):
     """The port. Each method raises StoreError when storage does not answer."""
 
@@ -97,10 +141,12 @@ class Documents(Protocol):
         """Return those of one kind (and one parent), ordered by id."""
         ...
 
-    async def write(self, *changes: Change) -> int:
+    async def write(self, *changes: Change, fence: Fence | None = None) -> int:
         """Do all changes or none; return the version that was written.
 
         :raises VersionConflict: when a change finds other than it expects.
+        :raises Fenced: when a higher fence was seen for its shard.
+        :raises FateUnknown: when it may have been written, and may not.
         """
         ...
 
@@ -121,11 +167,63 @@ class Documents(Protocol):
         await self.write(Delete(kind, id_, expected))
 
 
-class Store(Service, Documents):
-    """Documents with a life: usable from `startService` until `stopService`."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that a store holds at one moment; of blobs the names, not the bytes."""
+
+    version: int
+    documents: tuple[Document, ...] = ()
+    fences: tuple[Fence, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+
+
+class Whole(Protocol):
+    """A store as a whole, for backups."""
+
+    async def picture(self) -> Picture:
+        """Return everything, as it was at one moment."""
+        ...
+
+    async def become(self, picture: Picture, *, replace: bool = False) -> None:
+        """Take over everything at once; the bytes of its blobs are settled uploads.
+
+        Documents keep their versions; versions and fences never go back.
+
+        :raises NotEmpty: when there is a document or a blob, and not `replace`.
+        """
+        ...
+
+
+class Store(Service, Documents, Contents, Whole):
+    """Usable from `startService` until `stopService`."""
 
     problem: str | None = None
-    """Why the last call failed, for the operator; None when it did not."""
+    """Why the store does not work at present, for the operator; None when it does."""
+
+    def upload(self, kind: str, id_: str) -> Upload:
+        """Begin to write a blob; append to it, then finish it."""
+        return Upload(self, kind, id_)
+
+    async def blob(self, kind: str, id_: str) -> Blob | None:
+        """Return what the blob is, or None where there is none."""
+        raise NotImplementedError
+
+    async def blobs(self, kind: str) -> tuple[Blob, ...]:
+        """Return the blobs of one kind, ordered by id."""
+        raise NotImplementedError
+
+    async def delete_blob(self, kind: str, id_: str) -> None:
+        """Forget a blob; forgetting what is not there is no mistake."""
+        raise NotImplementedError
+
+    def read(
+        self, blob: Blob, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield its bytes, or a part of them, in pieces.
+
+        :raises StoreError: too, when it is deleted or replaced before the last piece.
+        """
+        return read(self, blob, start, end)
 
     def _refuse_unless_running(self) -> None:
         if not self.running:

@@ -2,61 +2,40 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from voicestatus.core.errors import StoreError
-from voicestatus.store.documents import (
-    Change,
-    Document,
-    Put,
-    Store,
-    VersionConflict,
-    check,
-)
+from voicestatus.store import sqlite_statements as statements
+from voicestatus.store.blobs import Blob
+from voicestatus.store.documents import Change, Document, Fence, Picture
+from voicestatus.store.fallible import FallibleStore
+from voicestatus.store.sqlite_schema import prepare
 from voicestatus.store.worker import Worker
 
 T = TypeVar("T")
 
 CALL_LIMIT_S = 10.0
+WHOLE_LIMIT_S = 600.0
+"""A backup or restore of everything may take so long."""
 BUSY_LIMIT_S = 2.0
 """How long another program may hold the file before a call fails."""
 
-SCHEMA_VERSION = 1
-_SCHEMA = (
-    """CREATE TABLE documents (
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        parent TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (kind, id)
-    ) WITHOUT ROWID""",
-    "CREATE INDEX documents_by_parent ON documents (kind, parent, id)",
-    "CREATE TABLE counter (version INTEGER NOT NULL)",
-    "INSERT INTO counter VALUES (0)",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
-
-class SqliteStore(Store):
+class SqliteStore(FallibleStore):
     """`STORAGE_URL=sqlite:PATH`; the file is touched by one thread only.
 
     When the file could not be opened, or failed later, the next call opens it anew:
     a disk that has room again needs no restart.
     """
 
-    _log = Logger()
-
     def __init__(
         self, path: Path, reactor: Any, *, busy_limit_s: float = BUSY_LIMIT_S
     ) -> None:
+        super().__init__(reactor)
         self._path, self._busy_limit_s = path, busy_limit_s
         self._worker = Worker(reactor, CALL_LIMIT_S)
         self._connection: sqlite3.Connection | None = None
@@ -64,8 +43,8 @@ class SqliteStore(Store):
     def startService(self) -> None:
         super().startService()
         self._worker.start()
-        opened = self._ask(lambda _: None)
-        opened.addErrback(self._cannot_open)
+        opened = Deferred.fromCoroutine(self._ask(lambda _: None))
+        opened.addErrback(lambda _: None)  # `problem` tells it
 
     def stopService(self) -> Deferred[None]:
         """Refuse new calls, finish those that wait, close the file."""
@@ -75,34 +54,72 @@ class SqliteStore(Store):
         return closed
 
     async def get(self, kind: str, id_: str) -> Document | None:
-        self._refuse_unless_running()
-        return await self._ask(lambda connection: _get(connection, kind, id_))
+        return await self._ask(lambda file: statements.get(file, kind, id_))
 
     async def list(self, kind: str, parent: str | None = None) -> tuple[Document, ...]:
+        return await self._ask(lambda file: statements.list_(file, kind, parent))
+
+    async def write(self, *changes: Change, fence: Fence | None = None) -> int:
+        return await self._write(lambda file: statements.write(file, changes, fence))
+
+    async def blob(self, kind: str, id_: str) -> Blob | None:
+        return await self._ask(lambda file: statements.blob(file, kind, id_))
+
+    async def blobs(self, kind: str) -> tuple[Blob, ...]:
+        return await self._ask(lambda file: statements.blobs(file, kind))
+
+    async def delete_blob(self, kind: str, id_: str) -> None:
+        await self._write(lambda file: statements.delete_blob(file, kind, id_))
+
+    async def begin_upload(self) -> int:
+        return await self._write(statements.begin_upload)
+
+    async def append_upload(self, number: int, position: int, data: bytes) -> None:
+        await self._write(
+            lambda file: statements.append_upload(file, number, position, data)
+        )
+
+    async def drop_upload(self, number: int) -> None:
+        await self._write(lambda file: statements.drop_upload(file, number))
+
+    async def publish(self, blob: Blob) -> Blob:
+        return await self._write(lambda file: statements.publish(file, blob))
+
+    async def read_at(self, blob: Blob, position: int) -> bytes:
+        return await self._ask(
+            lambda file: statements.read_at(file, blob.content, position)
+        )
+
+    async def picture(self) -> Picture:
+        return await self._ask(statements.picture, limit_s=WHOLE_LIMIT_S)
+
+    async def become(self, picture: Picture, *, replace: bool = False) -> None:
+        await self._write(
+            lambda file: statements.become(file, picture, replace=replace),
+            limit_s=WHOLE_LIMIT_S,
+        )
+
+    async def _ask(
+        self,
+        command: Callable[[sqlite3.Connection], T],
+        *,
+        writes: bool = False,
+        limit_s: float = CALL_LIMIT_S,
+    ) -> T:
         self._refuse_unless_running()
-        return await self._ask(lambda connection: _list(connection, kind, parent))
+        answer = self._worker.do(lambda: self._perform(command), limit_s)
+        return await self._asked(answer, writes=writes)
 
-    async def write(self, *changes: Change) -> int:
-        self._refuse_unless_running()
-        return await self._ask(lambda connection: _write(connection, changes))
+    async def _write(
+        self,
+        command: Callable[[sqlite3.Connection], T],
+        limit_s: float = CALL_LIMIT_S,
+    ) -> T:
+        def transact(file: sqlite3.Connection) -> T:
+            with statements.transaction(file):
+                return command(file)
 
-    def _ask(self, command: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        asked = self._worker.do(lambda: self._perform(command))
-        return asked.addCallbacks(self._went_well, self._went_wrong)
-
-    def _went_well(self, result: T) -> T:
-        self.problem = None
-        return result
-
-    def _went_wrong(self, failure: Failure) -> Failure:
-        if failure.check(VersionConflict):
-            self.problem = None  # it is an answer: the store itself is well
-        elif not failure.check(CancelledError):  # who gave up learnt nothing
-            self.problem = failure.getErrorMessage()
-        return failure
-
-    def _cannot_open(self, failure: Failure) -> None:
-        self._log.critical("storage: {why}", why=failure.getErrorMessage())
+        return await self._ask(transact, writes=True, limit_s=limit_s)
 
     # In the worker's thread:
 
@@ -149,6 +166,8 @@ def explain(path: Path, error: sqlite3.Error | OSError) -> StoreError:
                 "is damaged, or no SQLite database; stop the server, move the file"
                 " (and its -wal and -shm) away, and put a backup in its place"
             )
+        case sqlite3.SQLITE_IOERR:
+            what = "cannot be read or written: the disk fails, or has no room"
         case _:
             what = "failed"
     return StoreError(f"{path} {what} ({error})")
@@ -167,86 +186,8 @@ def _open(path: Path, busy_limit_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         # A leave deletes: no trace of who was where stays in free pages.
         connection.execute("PRAGMA secure_delete = ON")
-        _prepare(connection, path)
+        prepare(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    with _transaction(connection):
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{path} was written by a newer voicestatus (schema {version}, this"
-                f" one knows {SCHEMA_VERSION}); update the program"
-            )
-        if version == 0 and tables:
-            raise StoreError(f"{path} is another program's database; name another file")
-        if version == 0:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # some errors have rolled back already
-            connection.execute("ROLLBACK")
-        raise
-
-
-_COLUMNS = "SELECT kind, id, parent, version, body FROM documents"
-
-
-def _get(connection: sqlite3.Connection, kind: str, id_: str) -> Document | None:
-    statement = _COLUMNS + " WHERE kind = ? AND id = ?"
-    with closing(connection.execute(statement, (kind, id_))) as rows:
-        row = rows.fetchone()
-    return None if row is None else Document(*row)
-
-
-def _list(
-    connection: sqlite3.Connection, kind: str, parent: str | None
-) -> tuple[Document, ...]:
-    if parent is None:
-        rows = connection.execute(_COLUMNS + " WHERE kind = ? ORDER BY id", (kind,))
-    else:
-        rows = connection.execute(
-            _COLUMNS + " WHERE kind = ? AND parent = ? ORDER BY id", (kind, parent)
-        )
-    with closing(rows):
-        return tuple(Document(*row) for row in rows)
-
-
-def _write(connection: sqlite3.Connection, changes: tuple[Change, ...]) -> int:
-    with _transaction(connection):
-        connection.execute("UPDATE counter SET version = version + 1")
-        (version,) = connection.execute("SELECT version FROM counter").fetchone()
-        for change in changes:
-            _apply(connection, change, int(version))
-    return int(version)
-
-
-def _apply(connection: sqlite3.Connection, change: Change, version: int) -> None:
-    found = connection.execute(
-        "SELECT version FROM documents WHERE kind = ? AND id = ?",
-        (change.kind, change.id),
-    ).fetchone()
-    check(change, found and found[0])
-    if isinstance(change, Put):
-        connection.execute(
-            "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)",
-            (change.kind, change.id, change.parent, version, change.body),
-        )
-    else:
-        connection.execute(
-            "DELETE FROM documents WHERE kind = ? AND id = ?",
-            (change.kind, change.id),
-        )

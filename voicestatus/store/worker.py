@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from voicestatus.core.errors import StoreError
+from voicestatus.store.documents import FateUnknown
 
 T = TypeVar("T")
 
@@ -34,18 +35,21 @@ class Worker:
         """End the thread after what was asked so far."""
         self._jobs.put(None)
 
-    def do(self, call: Callable[[], T]) -> Deferred[T]:
+    def do(self, call: Callable[[], T], limit_s: float | None = None) -> Deferred[T]:
         """Run `call` in the thread.
 
         A call that is given up (too late, or cancelled) while it waits is never
         run; one that is given up while it runs may still take effect.
 
-        :raises StoreError: when the answer takes longer than `limit_s`.
+        :raises StoreError: when its turn does not come within `limit_s`.
+        :raises FateUnknown: when it began, and did not end within `limit_s`.
         """
         done: Deferred[T] = Deferred()
+        begun = Event()
 
         def job() -> None:
             if not done.called:
+                begun.set()
                 self._reactor.callFromThread(finish, _outcome(call))
 
         def finish(result: T | Failure) -> None:
@@ -56,7 +60,11 @@ class Worker:
             done.errback(StoreError(f"storage is {self._waiting_max} calls behind"))
             return done
         self._jobs.put(job)
-        return done.addTimeout(self._limit_s, self._reactor, _too_late)
+        return done.addTimeout(
+            self._limit_s if limit_s is None else limit_s,
+            self._reactor,
+            lambda _, waited_s: _too_late(waited_s, begun.is_set()),
+        )
 
     def _work(self) -> None:
         for job in iter(self._jobs.get, None):
@@ -70,5 +78,8 @@ def _outcome(call: Callable[[], T]) -> T | Failure:
         return Failure()
 
 
-def _too_late(_: object, limit_s: float) -> Failure:
-    return Failure(StoreError(f"storage did not answer within {limit_s:g} s"))
+def _too_late(limit_s: float, begun: bool) -> Failure:
+    late = f"storage did not answer within {limit_s:g} s"
+    if begun:
+        return Failure(FateUnknown(f"{late}; a write may have happened, or not"))
+    return Failure(StoreError(late))

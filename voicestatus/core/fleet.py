@@ -1,0 +1,256 @@
+"""The devices: who they are, what they said of themselves, what they may. Pure."""
+
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from hashlib import sha256
+
+from voicestatus.core.lights import RuleText
+
+
+class Enrolment(Enum):
+    """What happens to an unknown device that knows the shared token."""
+
+    OPEN = "open"
+    """It gets a token of its own."""
+    APPROVE = "approve"
+    """It is listed, and gets its token when an admin approves of it."""
+    CLOSED = "closed"
+    """It stays a stranger with the shared token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A device's own token, as much as is kept of it. Times in Unix seconds.
+
+    It is good until `ends_at`, or for ever.
+    """
+
+    digest: str
+    """SHA-256 in hexadecimal digits; the token itself is 256 random bits."""
+    issued_at: float
+    first_used_at: float | None = None
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is stored of a device: what it is, and what an admin said of it."""
+
+    id: str
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    rule: RuleText | None = None
+    approved: bool = True
+    revoked: bool = False
+    chip: str = ""
+    board: str = ""
+    fw: str = ""
+    build: int | None = None
+    caps: tuple[str, ...] = ()
+    first_seen_at: float | None = None
+    last_seen_at: float | None = None
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What a device reports or shows while it is here; never stored."""
+
+    protocol: int = 1
+    boot: str = ""
+    address: str | None = None
+    path: str = ""
+    """What it dialled, with `guild` and `channel` but nothing else of its query."""
+    connected_at: float | None = None
+    """None: it is away."""
+    reconnects: int = 0
+    """How often it came back since the server started."""
+    rssi_dbm: int | None = None
+    heap_free_b: int | None = None
+    uptime_s: int | None = None
+    reported_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as the admin side sees it.
+
+    `enrolled` is false for a connection that has shown the shared token alone: its id
+    (`conn-…`) lasts as long as the connection, and nothing of it is stored.
+    """
+
+    record: Record
+    vitals: Vitals
+    enrolled: bool = True
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def connected(self) -> bool:
+        return self.vitals.connected_at is not None
+
+
+# ---- tokens ------------------------------------------------------------------------
+
+PREFIX = "vsd_"
+"""What every device's own token begins with; 43 characters of base64 follow."""
+ROTATION_WINDOW_S = 600.0
+"""How long the older tokens are good once a newer one was used."""
+MAX_TOKENS = 4
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+STRANGER = "conn-"
+"""What the id of a connection begins with that is nobody's known device."""
+
+
+def is_id(text: str) -> bool:
+    """Whether a device may have this id."""
+    return bool(_ID.fullmatch(text)) and not text.startswith(STRANGER)
+
+
+def is_own(token: bytes) -> bool:
+    """Whether this is a device's own token, by its looks."""
+    return token.startswith(PREFIX.encode())
+
+
+def digest_of(token: bytes) -> str:
+    """Return what is kept of a token."""
+    return sha256(token).hexdigest()
+
+
+def issue(record: Record, digest: str, now: float) -> Record:
+    """Add a token. Of too many the oldest goes, but never the one in use."""
+    tokens = [*_good(record.tokens, now), Token(digest, now)]
+    if len(tokens) > MAX_TOKENS:
+        in_use = _newest_used(tokens)
+        tokens.remove(next(token for token in tokens if token is not in_use))
+    return replace(record, tokens=tuple(tokens))
+
+
+def use(record: Record, digest: str, now: float) -> Record:
+    """Take it that a token was shown; the first time, the older ones begin to end."""
+    at = _index(record, digest)
+    token = record.tokens[at]
+    if token.first_used_at is not None:
+        return record
+    end = now + ROTATION_WINDOW_S
+    older = tuple(
+        replace(old, ends_at=end) if old.ends_at is None else old
+        for old in record.tokens[:at]
+    )
+    tokens = (*older, replace(token, first_used_at=now), *record.tokens[at + 1 :])
+    return replace(record, tokens=_good(tokens, now))
+
+
+def wants_newer(record: Record, digest: str) -> bool:
+    """Whether a device that shows this token has missed a newer one."""
+    newer = record.tokens[_index(record, digest) + 1 :]
+    return any(token.first_used_at is None for token in newer)
+
+
+def is_used(record: Record) -> bool:
+    """Whether the device has ever shown a token of its own."""
+    return _newest_used(record.tokens) is not None
+
+
+def _good(tokens: Iterable[Token], now: float) -> tuple[Token, ...]:
+    return tuple(token for token in tokens if _is_good(token, now))
+
+
+def _is_good(token: Token, now: float) -> bool:
+    return token.ends_at is None or now < token.ends_at
+
+
+def _newest_used(tokens: Sequence[Token]) -> Token | None:
+    used = (token for token in reversed(tokens) if token.first_used_at is not None)
+    return next(used, None)
+
+
+def _index(record: Record, digest: str) -> int:
+    return next(
+        at
+        for at, token in enumerate(record.tokens)
+        if hmac.compare_digest(token.digest, digest)
+    )
+
+
+# ---- enrolment ---------------------------------------------------------------------
+
+
+class Standing(Enum):
+    """What a device is told that knows the shared token and says who it is."""
+
+    ENROLS = "enrolled"
+    """It gets a token of its own."""
+    WAITS = "waiting"
+    """It is listed until an admin approves of it."""
+    STRANGER = "stranger"
+    """Nothing is kept of it: enrolment is closed, or the table is full."""
+    USED = "already_enrolled"
+    """That device has a token and has used it: this is somebody else, or it forgot."""
+    REVOKED = "revoked"
+
+
+def standing(record: Record | None, enrolment: Enrolment) -> Standing:
+    """Judge a hello after the shared token by what is known of its id."""
+    if record is None:
+        return _OF_UNKNOWN[enrolment]
+    if record.revoked:
+        return Standing.REVOKED
+    if is_used(record):
+        return Standing.USED
+    return Standing.ENROLS if record.approved else Standing.WAITS
+
+
+_OF_UNKNOWN = {
+    Enrolment.OPEN: Standing.ENROLS,
+    Enrolment.APPROVE: Standing.WAITS,
+    Enrolment.CLOSED: Standing.STRANGER,
+}
+
+
+class Fleet:
+    """The table of devices: who has which id, and whose a token is."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._by_digest: dict[str, str] = {}
+
+    def get(self, id_: str) -> Record | None:
+        return self._records.get(id_)
+
+    def put(self, record: Record) -> None:
+        """Take a new record, or one in place of another."""
+        before = self._records.get(record.id)
+        self._records[record.id] = record
+        if before is None or before.tokens is not record.tokens:
+            self._forget_tokens(before)
+            for token in record.tokens:
+                self._by_digest[token.digest] = record.id
+
+    def remove(self, id_: str) -> None:
+        self._forget_tokens(self._records.pop(id_, None))
+
+    def bearer(self, digest: str, now: float) -> Record | None:
+        """Return whose token this is; None: nobody's that may come in."""
+        record = self._records.get(self._by_digest.get(digest, ""))
+        if record is None or record.revoked:
+            return None
+        token = record.tokens[_index(record, digest)]
+        return record if _is_good(token, now) else None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Go through them by id."""
+        return iter([self._records[id_] for id_ in sorted(self._records)])
+
+    def _forget_tokens(self, record: Record | None) -> None:
+        for token in record.tokens if record else ():
+            self._by_digest.pop(token.digest, None)
