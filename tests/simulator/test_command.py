@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from voicestatus.cli.simulate import simulate_discord, simulate_signs
+from voicestatus.cli.simulate_discord import simulate_discord
+from voicestatus.cli.simulate_signs import simulate_signs
 
-COMMAND = (sys.executable, "-c", "from voicestatus.cli.simulate import *; {}()")
+COMMAND = (sys.executable, "-c", "from voicestatus.cli import main; main()")
+SIGNS = ("--url", "ws://h", "--token", "t")
 DEADLINE_S = 20.0
 
 
 def command(name: str, *arguments: str) -> list[str]:
-    return [*COMMAND[:2], COMMAND[2].format(name), *arguments]
+    return [*COMMAND, name, *arguments]
 
 
 class Server:
@@ -30,7 +32,7 @@ class Server:
     def __init__(self, *arguments: str) -> None:
         listen = ("--listen", "tcp:0:interface=127.0.0.1")
         self.process = subprocess.Popen(
-            command("simulate_discord", *listen, *arguments), stdout=subprocess.PIPE
+            command("simulate-discord", *listen, *arguments), stdout=subprocess.PIPE
         )
         self.lines: dict[str, str] = {}
         assert self.process.stdout is not None
@@ -81,7 +83,7 @@ def test_with_tls_all_addresses_are_secure(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_said_and_is_a_failure(server: Server) -> None:
     port = server.lines["REST"].split(":")[2].split("/")[0]
     second = subprocess.run(
-        command("simulate_discord", "--listen", f"tcp:{port}:interface=127.0.0.1"),
+        command("simulate-discord", "--listen", f"tcp:{port}:interface=127.0.0.1"),
         capture_output=True,
         timeout=DEADLINE_S,
         check=False,
@@ -96,7 +98,7 @@ def test_signs_that_are_never_let_in_are_a_failure(server: Server) -> None:
     address = server.lines["Gateway"]  # it speaks WebSocket, but not to signs
     fleet = subprocess.run(
         command(
-            "simulate_signs",
+            "simulate-signs",
             *("--url", address, "--token", "x", "--count", "2"),
             *("--duration", "0.3", "--json"),
         ),
@@ -132,6 +134,9 @@ def test_a_folder_that_cannot_be_written_is_said() -> None:
         ),
         (simulate_signs, ["--url", "ws://h:x/", "--token", "t", "--count", "1"], "url"),
         (simulate_signs, ["--url", "ws://h", "--token", "t", "--count", "0"], "count"),
+        (simulate_signs, [*SIGNS, "--lossy", "101"], "--lossy"),
+        (simulate_signs, [*SIGNS, "--churn", "-1"], "--churn"),
+        (simulate_signs, [*SIGNS, "--tokens", __file__], "--tokens"),
     ],
 )
 def test_wrong_use_names_the_option_and_is_status_2(

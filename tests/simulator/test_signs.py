@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import random
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from voicestatus.simulator.frames import MAX_PAYLOAD_BYTES, Frames, masked
-from voicestatus.simulator.signs import KEY, SignFleet
+from voicestatus.simulator.mishaps import Mishap, Mishaps
+from voicestatus.simulator.sign_texts import KEY
+from voicestatus.simulator.signs import GHOST_S, Habits, SignFleet
 
 ACCEPT = base64.b64encode(
     hashlib.sha1(KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
@@ -25,7 +29,16 @@ GRANTED = (
 
 
 def text(payload: bytes) -> bytes:
-    return bytes((0x81, len(payload))) + payload
+    size = len(payload)
+    head = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return b"\x81" + head + payload
+
+
+def message(**content: object) -> bytes:
+    return text(json.dumps(content).encode())
+
+
+LIGHT = {"count": 1, "pattern": "solid", "color": "#5865f2", "brightness": 255}
 
 
 class Wire(StringTransport):
@@ -43,18 +56,35 @@ class Wire(StringTransport):
     def abortConnection(self) -> None:  # noqa: N802 - Twisted's
         self.aborted = True
 
+    def pauseProducing(self) -> None:
+        self.producerState = "paused"
+
+    def resumeProducing(self) -> None:
+        self.producerState = "producing"
+
     def said(self) -> list[tuple[int, bytes]]:
         """What the sign has sent since last asked, unmasked."""
         data, frames = self.value(), []
         self.clear()
         while data:
-            size = data[1] & 0x7F
+            size, start = data[1] & 0x7F, 2
             assert data[1] & 0x80, "a client masks"
-            mask, body = data[2:6], data[6 : 6 + size]
+            if size == 126:
+                size, start = int.from_bytes(data[2:4], "big"), 4
+            mask = data[start : start + 4]
+            body = data[start + 4 : start + 4 + size]
             plain = bytes(b ^ mask[n % 4] for n, b in enumerate(body))
             frames.append((data[0] & 0x0F, plain))
-            data = data[6 + size :]
+            data = data[start + 4 + size :]
         return frames
+
+    def told(self) -> list[Any]:
+        """The JSON texts of what it has sent since last asked."""
+        return [json.loads(text) for _, text in self.said() if text[:1] == b"{"]
+
+    def hear(self, *texts: bytes) -> None:
+        for each in texts:
+            self.link.dataReceived(each)
 
     def let_in(self, *states: bytes) -> "Wire":
         self.clear()
@@ -66,13 +96,18 @@ class Wire(StringTransport):
 
     def end(self) -> None:
         self.link.connectionLost(Failure(ConnectionDone()))
-        self.sign.clientConnectionLost(None, Failure(ConnectionDone()))
 
 
 class Harbour:
     """A fleet on a reactor of memory."""
 
-    def __init__(self, count: int, dials_per_s: float = 1000.0) -> None:
+    def __init__(
+        self,
+        count: int,
+        dials_per_s: float = 100_000.0,
+        own_tokens: dict[str, str] | None = None,
+        **habits: Any,
+    ) -> None:
         self.reactor: Any = MemoryReactorClock()
         self.fleet = SignFleet(
             self.reactor,
@@ -82,8 +117,13 @@ class Harbour:
             token="secret",
             count=count,
             dials_per_s=dials_per_s,
+            habits=Habits(**habits),
+            own_tokens=own_tokens,
         )
         self.fleet.startService()
+
+    def seconds(self, count: int) -> None:
+        self.reactor.pump([1] * count)
 
     def accept(self) -> list[Wire]:
         dialled = [client[2] for client in self.reactor.tcpClients]
@@ -294,3 +334,331 @@ def test_a_frame_longer_than_the_library_takes_ends_the_connection() -> None:
 
 def test_a_long_token_fits() -> None:
     assert masked(1, b"x" * 126)[:4] == b"\x81\xfe\x00\x7e"
+
+
+# -- signs of the second kind ----------------------------------------------------------
+
+
+def test_a_sign_of_the_second_kind_says_who_it_is_once_it_is_let_in() -> None:
+    _, second = Harbour(2, v2=True, seed=7, caps=("light", "x")).accept()
+    second.clear()
+    second.hear(GRANTED)
+    assert second.said() == [(0x1, b"AUTH:secret"), (0x9, b"")]
+    second.hear(text(b"OK"))
+    assert second.told() == [
+        {
+            "type": "hello",
+            "v": 2,
+            "id": "sim-7-1",
+            "chip": "esp32",
+            "board": "esp32dev",
+            "fw": "1.4.0",
+            "build": 14,
+            "name": "Sim 1",
+            "caps": ["light", "x"],
+            "boot": "power",
+        }
+    ]
+
+
+def test_a_fleet_has_several_chips_and_versions() -> None:
+    harbour = Harbour(8, v2=True)
+    hellos = []
+    for wire in harbour.accept():
+        hellos += wire.let_in().told()
+    assert len({hello["id"] for hello in hellos}) == 8
+    assert {hello["chip"] for hello in hellos} == {
+        "esp8266",
+        "esp32",
+        "esp32s2",
+        "esp32c3",
+    }
+    assert {hello["fw"] for hello in hellos} == {"1.4.0", "1.3.2"}
+
+
+def test_a_welcomed_sign_uses_its_own_token_from_then_on() -> None:
+    tokens: dict[str, str] = {}
+    harbour = Harbour(1, v2=True, own_tokens=tokens)
+    (wire,) = harbour.accept()
+    wire.let_in()
+    wire.hear(message(type="welcome", v=2, device="sim-0-0", token="vsd_mine"))
+    assert tokens == {"sim-0-0": "vsd_mine"}
+    assert harbour.fleet.tally.enrolled == 1
+    wire.end()
+    harbour.reactor.advance(0.1)
+    (again,) = harbour.accept()
+    again.clear()
+    again.hear(GRANTED)
+    assert again.said()[0] == (0x1, b"AUTH:vsd_mine")
+
+
+def test_a_sign_whose_own_token_is_refused_tries_the_shared_one() -> None:
+    harbour = Harbour(1, v2=True, own_tokens={"sim-0-0": "vsd_old"})
+    words = []
+    for _ in range(3):
+        (wire,) = harbour.accept()
+        wire.clear()
+        wire.hear(GRANTED)
+        words.append(wire.said()[0][1])
+        wire.hear(text(b"NOAUTH"))
+        wire.end()
+        harbour.reactor.advance(0.1)
+    assert words == [b"AUTH:vsd_old", b"AUTH:secret", b"AUTH:vsd_old"]
+
+
+def test_a_welcome_for_somebody_else_is_an_error() -> None:
+    tokens: dict[str, str] = {}
+    harbour = Harbour(1, v2=True, own_tokens=tokens)
+    (wire,) = harbour.accept()
+    wire.let_in()
+    wire.hear(message(type="welcome", v=2, device="another", token="vsd_x"))
+    assert harbour.fleet.tally.errors == 1
+    assert not tokens
+    wire.hear(message(type="welcome", v=2, device="conn-17"))
+    assert harbour.fleet.tally.errors == 1
+
+
+def test_a_light_that_contradicts_the_plain_one_is_counted() -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1")
+    wire.hear(message(type="light", on=True, **LIGHT))
+    assert harbour.fleet.tally.wrong_lights == 0
+    wire.hear(text(b"0"), message(type="light", on=True, **LIGHT))
+    assert harbour.fleet.tally.wrong_lights == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "light", "on": True},
+        {"type": "light", "on": True, **LIGHT, "brightness": 256},
+        {"type": "light", "on": True, **LIGHT, "color": "blue"},
+        {"type": "light", "on": True, **LIGHT, "pattern": "strobe"},
+        {"type": "welcome", "v": 2},
+        {"type": "identify", "seconds": "5"},
+        {"no": "type"},
+    ],
+)
+def test_what_cannot_be_right_is_an_error(wrong: dict[str, object]) -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1")
+    wire.hear(message(**wrong))
+    assert harbour.fleet.tally.errors == 1
+
+
+def test_a_complaint_of_the_server_is_counted_as_such() -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1")
+    wire.hear(message(type="error", code="REVOKED", message="it is revoked"))
+    assert (harbour.fleet.tally.complaints, harbour.fleet.tally.errors) == (1, 0)
+
+
+def test_types_that_it_does_not_know_are_ignored() -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1")
+    wire.hear(message(type="weather"), message(type="config", name="Door"))
+    assert harbour.fleet.tally.errors == 0
+    assert harbour.fleet.lights == [True]
+
+
+def test_a_sign_of_the_first_kind_ignores_all_of_the_second() -> None:
+    harbour = Harbour(1)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1")
+    wire.hear(message(type="light", on=False), message(type="reboot"))
+    tally = harbour.fleet.tally
+    assert (tally.errors, tally.wrong_lights, wire.aborted) == (0, 0, False)
+    harbour.seconds(70)
+    assert wire.told() == []
+
+
+def test_to_identify_shows_in_the_tally() -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in()
+    wire.hear(message(type="identify", seconds=5))
+    assert harbour.fleet.tally.identified == 1
+
+
+def test_a_sign_that_is_told_to_reboot_comes_back() -> None:
+    harbour = Harbour(1, v2=True)
+    (wire,) = harbour.accept()
+    wire.let_in()
+    wire.hear(message(type="reboot"))
+    assert wire.aborted
+    wire.end()
+    harbour.reactor.advance(0.1)
+    assert len(harbour.accept()) == 1
+
+
+def test_each_sign_reports_once_in_sixty_seconds_and_not_all_at_once() -> None:
+    harbour = Harbour(120, v2=True)
+    wires = [wire.let_in() for wire in harbour.accept()]
+    for wire in wires:
+        wire.clear()
+    reports: list[tuple[int, Any]] = []
+    for second in range(1, 61):
+        harbour.reactor.advance(1)
+        told = [(n, told) for n, wire in enumerate(wires) for told in wire.told()]
+        assert len(told) == 2
+        assert {report["uptimeS"] for _, report in told} == {second}
+        reports += told
+        for wire in wires:
+            wire.hear(b"\x8a\x00")
+    assert sorted(n for n, _ in reports) == list(range(120))
+    _, report = reports[0]
+    assert report["type"] == "status"
+    assert -85 <= report["rssiDbm"] <= -45
+    assert report["heapFreeB"] > 0
+    assert report["fw"] == "1.4.0"
+
+
+def test_the_longest_wait_for_a_pong_is_kept() -> None:
+    harbour = Harbour(1)
+    (wire,) = harbour.accept()
+    wire.let_in()
+    harbour.seconds(15)
+    harbour.reactor.advance(0.5)
+    assert harbour.fleet.tally.longest_pong_ms == 500  # it still waits
+    wire.hear(b"\x8a\x00")
+    harbour.reactor.advance(1)
+    assert harbour.fleet.tally.longest_pong_ms == 500
+
+
+# -- churn and bad links ---------------------------------------------------------------
+
+
+def strokes(seed: int, seconds: int) -> list[Any]:
+    rng = random.Random(seed)
+    mishaps = Mishaps(200, rng, churn_percent=30, lossy_percent=10)
+    return [stroke for _ in range(seconds) for stroke in mishaps.second()]
+
+
+def test_the_same_seed_brings_the_same_mishaps() -> None:
+    assert strokes(1, 60) == strokes(1, 60)
+    assert strokes(1, 60) != strokes(2, 60)
+
+
+def test_so_many_come_and_go_a_minute_and_so_many_have_a_bad_link() -> None:
+    rng = random.Random(3)
+    mishaps = Mishaps(200, rng, churn_percent=30, lossy_percent=10)
+    assert len(mishaps.bad) == 20
+    struck = [stroke for _ in range(600) for stroke in mishaps.second()]
+    comes_and_goes = {Mishap.CLOSE, Mishap.RESET, Mishap.VANISH}
+    churn = [stroke for stroke in struck if stroke.mishap in comes_and_goes]
+    assert 598 <= len(churn) <= 600
+    assert {stroke.mishap for stroke in churn} == comes_and_goes
+    lossy = [stroke for stroke in struck if stroke.mishap not in comes_and_goes]
+    assert {stroke.sign for stroke in lossy} == set(mishaps.bad)
+    assert {stroke.mishap for stroke in lossy} == set(Mishap) - comes_and_goes
+
+
+def until(harbour: Harbour, wires: list[Wire], seen: Any, seconds: int = 300) -> Wire:
+    """Let time pass until one of the wires is `seen`; all pongs come."""
+    for _ in range(seconds):
+        harbour.reactor.advance(1)
+        for wire in wires:
+            if seen(wire):
+                return wire
+            if wire.producerState == "producing":
+                wire.hear(b"\x8a\x00")
+    raise AssertionError("it never happened")
+
+
+def test_a_sign_that_vanishes_comes_back_while_its_old_connection_stays() -> None:
+    harbour = Harbour(100, churn_percent=1)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+    ghost = until(harbour, wires, lambda wire: wire.producerState == "paused", 600)
+    assert (ghost.aborted, ghost.disconnecting) == (False, False)
+    harbour.reactor.advance(0.1)
+    (again,) = harbour.accept()
+    assert again.sign is ghost.sign
+    again.let_in(b"1")
+    harbour.reactor.pump([1] * (GHOST_S + 1))
+    assert ghost.aborted
+    ghost.end()
+    assert ghost.sign.link is again.link
+
+
+def test_a_sign_leaves_with_a_close_frame_or_without() -> None:
+    harbour = Harbour(40, churn_percent=100)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+    until(harbour, wires, lambda wire: wire.aborted)
+    leaver = until(harbour, wires, lambda wire: wire.disconnecting)
+    assert (0x8, b"\x03\xe8") in leaver.said()
+
+
+def test_a_bad_link_gives_up_its_first_upgrade_and_keeps_the_second() -> None:
+    harbour = Harbour(1, lossy_percent=100)
+    (first,) = harbour.accept()
+    assert first.value().startswith(b"GET /ws")
+    assert first.disconnecting
+    first.end()
+    harbour.reactor.advance(0.1)
+    (second,) = harbour.accept()
+    assert not second.disconnecting
+    second.let_in(b"1").end()
+    harbour.reactor.advance(0.1)
+    (third,) = harbour.accept()
+    assert third.disconnecting
+
+
+def a_bad_link() -> tuple[Harbour, Wire]:
+    harbour = Harbour(1, lossy_percent=100)
+    harbour.accept()[0].end()
+    harbour.reactor.advance(0.1)
+    (wire,) = harbour.accept()
+    return harbour, wire.let_in(b"0")
+
+
+def test_a_bad_link_ends_in_the_middle_of_a_frame() -> None:
+    harbour, wire = a_bad_link()
+    until(harbour, [wire], lambda wire: wire.disconnecting)
+    assert wire.value().endswith(masked(0x9)[:-1])
+
+
+def test_a_bad_link_loses_pings_and_pongs_for_a_while() -> None:
+    harbour = Harbour(20, lossy_percent=100)
+    for wire in harbour.accept():
+        wire.end()
+    harbour.reactor.advance(0.1)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+
+    def deaf(wire: Wire) -> bool:
+        if wire.disconnecting or wire.aborted or wire.producerState == "paused":
+            return False
+        wire.said()
+        wire.hear(b"\x89\x00")
+        return (0xA, b"") not in wire.said()
+
+    wire = until(harbour, wires, deaf)
+    assert not wire.disconnecting
+
+
+def test_a_stalled_sign_reads_again() -> None:
+    harbour = Harbour(20, lossy_percent=100)
+    for wire in harbour.accept():
+        wire.end()
+    harbour.reactor.advance(0.1)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+    stalled = until(harbour, wires, lambda wire: wire.producerState == "paused")
+    until(harbour, [stalled], lambda wire: wire.producerState == "producing")
+
+
+def test_a_stopped_fleet_leaves_no_ghost() -> None:
+    harbour = Harbour(4, churn_percent=100)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+    ghost = until(harbour, wires, lambda wire: wire.producerState == "paused")
+    left: list[object] = []
+    harbour.fleet.stopService().addCallback(left.append)
+    assert ghost.aborted
+    for client in harbour.reactor.tcpClients:
+        client[2].clientConnectionFailed(None, Failure(ConnectError()))
+    for wire in wires:
+        assert not left
+        wire.end()
+    assert left == [None]

@@ -1,17 +1,40 @@
 """The `voicestatus` command, one file a subject."""
 
+from importlib import import_module
+from types import MappingProxyType
+
 import click
 
-from voicestatus.cli.check_env import check_env
-from voicestatus.cli.simulate import simulate_discord, simulate_signs
+FILES = MappingProxyType(
+    {
+        "backup": "store",
+        "check-env": "check_env",
+        "device": "device",
+        "devices": "devices",
+        "doctor": "doctor",
+        "restore": "store",
+        "simulate-discord": "simulate_discord",
+        "simulate-signs": "simulate_signs",
+    }
+)
+"""In which file each command stands, as a function of the same name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Imports a command when it is typed: the simulator alone takes a second."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return sorted(FILES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in FILES:
+            return None
+        file = import_module(f"voicestatus.cli.{FILES[cmd_name]}")
+        command: click.Command = getattr(file, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="voicestatus")
 def main() -> None:
     """Tools around the server; the server itself is `twistd voicestatus`."""
-
-
-main.add_command(check_env)
-main.add_command(simulate_discord)
-main.add_command(simulate_signs)

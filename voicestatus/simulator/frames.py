@@ -17,13 +17,13 @@ class FrameTooLongError(Exception):
 def masked(opcode: int, payload: bytes = b"") -> bytes:
     """Make one frame of a client; payload at most 65535 bytes."""
     size = len(payload)
-    key = (MASK * (size // 4 + 1))[:size]
+    key = int.from_bytes((MASK * (size // 4 + 1))[:size])
     head = (
         bytes((0x80 | opcode, 0x80 | size))
         if size < 126
         else bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
     )
-    return head + MASK + bytes(a ^ b for a, b in zip(payload, key, strict=True))
+    return head + MASK + (int.from_bytes(payload) ^ key).to_bytes(size)
 
 
 class Frames:

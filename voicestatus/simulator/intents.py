@@ -11,6 +11,13 @@ GUILD_MESSAGES = 1 << 9
 MESSAGE_CONTENT = 1 << 15
 GUILD_SCHEDULED_EVENTS = 1 << 16
 
+APPLICATION_FLAGS = {
+    GUILD_PRESENCES: 1 << 13,
+    GUILD_MEMBERS: 1 << 15,
+    MESSAGE_CONTENT: 1 << 19,
+}
+"""The flag of an application that may use a privileged intent, for small bots."""
+
 ALL = (1 << 17) - 1 | 1 << 20 | 1 << 21 | 1 << 24 | 1 << 25
 """Every bit that exists; any other closes with 4013."""
 

@@ -129,6 +129,24 @@ class VoiceState:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """What a channel changes for a role, or for one member."""
+
+    target: int
+    allow: int = 0
+    deny: int = 0
+    of_member: bool = False
+
+    def payload(self) -> Json:
+        return {
+            "id": str(self.target),
+            "type": int(self.of_member),
+            "allow": str(self.allow),
+            "deny": str(self.deny),
+        }
+
+
 @dataclass(slots=True)
 class Channel:
     """One channel of a guild; a category is one, too."""
@@ -140,6 +158,7 @@ class Channel:
     position: int
     parent: int | None = None
     last_message: int | None = None
+    overwrites: tuple[Overwrite, ...] = ()
 
     def payload(self) -> Json:
         shown: Json = {
@@ -148,7 +167,7 @@ class Channel:
             "name": self.name,
             "position": self.position,
             "parent_id": None if self.parent is None else str(self.parent),
-            "permission_overwrites": [],
+            "permission_overwrites": [each.payload() for each in self.overwrites],
             "flags": 0,
             "guild_id": str(self.guild),
         }

@@ -12,6 +12,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from voicestatus.core.errors import VoiceStatusError
+from voicestatus.simulator import permissions
 from voicestatus.simulator.buckets import LIMIT, Buckets
 from voicestatus.simulator.faults import Faults, RestFault
 from voicestatus.simulator.log import ClientLog
@@ -119,14 +120,15 @@ class Rest:
     @app.route("/users/@me/guilds", methods=["GET"])
     def users_me_guilds(self, request: Request) -> bytes:
         self._admit(request, "/users/@me/guilds")
-        guilds = [
+        bot = self._world.bot.id
+        guilds: list[Json] = [
             {
                 "id": str(guild.id),
                 "name": guild.name,
                 "icon": None,
                 "banner": None,
-                "owner": False,
-                "permissions": guild.roles[2].payload()["permissions"],
+                "owner": guild.owner == bot,
+                "permissions": str(permissions.of(guild, bot)),
                 "features": [],
             }
             for guild in self._world.guilds.values()
@@ -160,7 +162,7 @@ class Rest:
                 "bot_public": True,
                 "bot_require_code_grant": False,
                 "verify_key": "0" * 64,
-                "flags": 565_248,
+                "flags": self._sessions.rules.application_flags,
                 "hook": True,
                 "team": None,
                 "tags": [],
@@ -193,7 +195,8 @@ class Rest:
     @app.route("/guilds/<int:guild>/channels", methods=["GET"])
     def channels(self, request: Request, guild: int) -> bytes:
         self._admit(request, "/guilds/:id/channels", guild)
-        channels = self._guild(guild).channels.values()
+        # Since November 2026 what the bot cannot see is left out.
+        channels = permissions.visible(self._guild(guild), self._world.bot.id)
         return self._reply(request, [channel.payload() for channel in channels])
 
     @app.route("/guilds/<int:guild>/roles", methods=["GET"])

@@ -272,7 +272,10 @@ class Connection:
             "resume_gateway_url": self._resume_url,
             "shard": session.shard,
             "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
-            "application": {"id": str(world.bot.id), "flags": 565_248},
+            "application": {
+                "id": str(world.bot.id),
+                "flags": self._rules.application_flags,
+            },
             "user_settings": {},
             "relationships": [],
             "private_channels": [],

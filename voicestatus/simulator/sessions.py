@@ -41,6 +41,15 @@ class Rules:
     max_concurrency: int = 1
     disallowed_intents: int = 0
 
+    @property
+    def application_flags(self) -> int:
+        """What the bot's application tells of the intents that it may use."""
+        return sum(
+            flag
+            for intent, flag in intents.APPLICATION_FLAGS.items()
+            if not intent & self.disallowed_intents
+        )
+
     def knows(self, token: object) -> bool:
         """Whether that is the bot's token."""
         if not isinstance(token, str):

@@ -1,44 +1,44 @@
-"""Many version-1 signs in one process: what the firmware in the field says and does.
+"""Many simulated signs in one process: as in the field, or worse.
 
 Source: the firmware's src/main.cpp, and WebSocketsClient.cpp of its library.
 """
 
-import base64
-import hashlib
+import random
 from collections import deque
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IConnector
-from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import LoopingCall
-from twisted.python.failure import Failure
 
-from voicestatus.simulator.frames import (
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    Frames,
-    FrameTooLongError,
-    masked,
-)
-
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-KEY = base64.b64encode(b"voicestatus-sign")
-"""One for all signs: it is no secret, it only shows that the server understood."""
-ACCEPT = base64.b64encode(hashlib.sha1(KEY + GUID).digest())  # noqa: S324 - RFC 6455
+from voicestatus.simulator.mishaps import Mishap, Mishaps, Stroke
+from voicestatus.simulator.sign import MAX_MISSED_PONGS, Counts, Shared, Sign, SignLink
+from voicestatus.simulator.sign_texts import Identity, upgrade
 
 PING_EVERY_S = 15
 PONG_WITHIN_S = 3
-MAX_MISSED_PONGS = 2
 OPEN_WITHIN_S = 5
+GHOST_S = 90
+"""How long the socket stays of a sign that went without a word."""
 DIALS_PER_S = 20
-MAX_HEAD_BYTES = 8192
-PING_FRAME = masked(PING)
+RSSI_DBM = (-85, -45)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How the signs of a fleet behave. Percentages are of the fleet."""
+
+    v2: bool = False
+    caps: tuple[str, ...] = ("light",)
+    status_every_s: int = 60
+    churn_percent: float = 0.0
+    """So many a minute go and come back."""
+    lossy_percent: float = 0.0
+    """So many have a bad link."""
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,130 +54,17 @@ class Tally:
     reconnects: int
     refused: int
     """Upgrades that were not granted, and NOAUTHs."""
-
-
-class Sign(ClientFactory):
-    """One sign: what it shows lasts longer than its connections."""
-
-    noisy = False
-
-    def __init__(self, fleet: "SignFleet") -> None:
-        self._fleet = fleet
-        self.light: bool | None = None
-        """What it shows; a lost connection leaves it as it is (main.cpp:736-741)."""
-        self.connector: IConnector | None = None
-        """None: it waits to dial."""
-        self.link: SignLink | None = None
-        self.let_in = False
-        self.times_let_in = 0
-        self.awaits_pong = False
-        self.missed_pongs = 0
-        self.dialled_at = 0.0
-
-    def buildProtocol(self, addr: IAddress | None) -> "SignLink":  # noqa: ARG002 - Twisted's
-        self.link = SignLink(self, self._fleet)
-        return self.link
-
-    def clientConnectionFailed(  # noqa: N802 - Twisted's
-        self,
-        connector: IConnector,  # noqa: ARG002 - Twisted's
-        reason: Failure,  # noqa: ARG002 - Twisted's
-    ) -> None:
-        self._gone()
-
-    def clientConnectionLost(  # noqa: N802 - Twisted's
-        self,
-        connector: IConnector,  # noqa: ARG002 - Twisted's
-        reason: Failure,  # noqa: ARG002 - Twisted's
-    ) -> None:
-        self._gone()
-
-    def _gone(self) -> None:
-        self.connector = self.link = None
-        self.let_in = self.awaits_pong = False
-        self.missed_pongs = 0
-        self._fleet.lost(self)
-
-
-class SignLink(Protocol):
-    """One connection of a sign."""
-
-    transport: Any
-
-    def __init__(self, sign: Sign, fleet: "SignFleet") -> None:
-        self._sign, self._fleet = sign, fleet
-        self._head: bytes | None = b""
-        """What has come of the answer to the upgrade; None once it was granted."""
-        self._frames = Frames()
-
-    def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)
-        self.transport.write(self._fleet.upgrade)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._head is not None:
-            self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                if len(head) > MAX_HEAD_BYTES:
-                    self.transport.abortConnection()
-                return
-            if not _granted(head):
-                self._fleet.refused += 1
-                # What the library does (WebSocketsClient.cpp:888-894).
-                self.transport.write(b"This is a webSocket client!")
-                self.transport.loseConnection()
-                return
-            self._head = None
-            self.transport.write(self._fleet.greeting)
-        try:
-            for opcode, payload in self._frames.feed(data):
-                self._take(opcode, payload)
-        except FrameTooLongError:
-            self.abort()
-
-    @property
-    def opening(self) -> bool:
-        """Whether the upgrade has not been granted yet."""
-        return self._head is not None
-
-    def ping(self) -> None:
-        """Ask whether the server is still there."""
-        if self._head is None:
-            self._sign.awaits_pong = True
-            self.transport.write(PING_FRAME)
-
-    def abort(self) -> None:
-        """Give this connection up."""
-        self.transport.abortConnection()
-
-    def _take(self, opcode: int, payload: bytes) -> None:
-        sign = self._sign
-        if opcode == TEXT:
-            match payload.strip():
-                case b"1":
-                    self._show(on=True)
-                case b"0":
-                    self._show(on=False)
-                case b"OK":
-                    sign.let_in = True
-                    sign.times_let_in += 1
-                case b"NOAUTH":
-                    self._fleet.refused += 1
-                case _:  # it ignores what it does not know (main.cpp:745-790)
-                    pass
-        elif opcode == PING:
-            self.transport.write(masked(PONG, payload))
-        elif opcode == PONG:
-            sign.awaits_pong, sign.missed_pongs = False, 0
-        elif opcode == CLOSE:
-            self.transport.write(masked(CLOSE, payload[:2]))
-            self.transport.loseConnection()
-
-    def _show(self, *, on: bool) -> None:
-        if self._sign.light is not None and self._sign.light != on:
-            self._fleet.flips += 1
-        self._sign.light = on
+    enrolled: int
+    """How many have a token of their own."""
+    identified: int
+    complaints: int
+    """`error` messages: what the signs said, or are, is not right."""
+    errors: int
+    """Messages of a known type in a shape that it cannot have."""
+    wrong_lights: int
+    """`light` messages that said something else than the `1` or `0` before them."""
+    longest_pong_ms: int
+    """The longest that a sign which was let in, with a good link, waited for one."""
 
 
 class SignFleet(Service):
@@ -197,18 +84,42 @@ class SignFleet(Service):
         count: int,
         dials_per_s: float = 500.0,
         secure: bool = False,
+        habits: Habits = Habits(),
+        own_tokens: MutableMapping[str, str] | None = None,
     ) -> None:
         self._reactor, self._host, self._port = reactor, host, port
-        self._dials_per_s = dials_per_s
+        self._dials_per_s, self._habits = dials_per_s, habits
         # The firmware verifies nothing either (setInsecure).
         self._tls = CertificateOptions() if secure else None
-        self.upgrade = _upgrade(host, port, path)
-        self.greeting = masked(TEXT, b"AUTH:" + token.encode()) + PING_FRAME
-        self.flips = self.refused = 0
-        self._signs = [Sign(self) for _ in range(count)]
+        self._rng = random.Random(habits.seed)  # noqa: S311 - a simulation
+        self._mishaps = Mishaps(
+            count,
+            self._rng,
+            churn_percent=habits.churn_percent,
+            lossy_percent=habits.lossy_percent,
+        )
+        self._counts = Counts()
+        self._shared = Shared(
+            upgrade=upgrade(host, port, path),
+            token=token,
+            own_tokens={} if own_tokens is None else own_tokens,
+            caps=habits.caps if habits.v2 else None,
+            counts=self._counts,
+            now=reactor.seconds,
+            left=self._left,
+        )
+        bad = frozenset(self._mishaps.bad)
+        self._signs = [
+            Sign(Identity.of(habits.seed, n), self._shared, bad=n in bad)
+            for n in range(count)
+        ]
         self._waiting = deque(self._signs)
+        self._ghosts: set[SignLink] = set()
+        """Connections whose signs have gone without a word."""
         self._owed = 0.0
         self._second = 0
+        self._later: dict[int, list[Callable[[], object]]] = {}
+        """What is to be done in which second."""
         self._dialling = LoopingCall(self._dial)
         self._watching = LoopingCall(self._watch)
         self._dialling.clock = self._watching.clock = reactor
@@ -234,17 +145,39 @@ class SignFleet(Service):
     @property
     def tally(self) -> Tally:
         """Count all that is to be counted. O(signs)."""
-        lights = self.lights
+        lights, counts = self.lights, self._counts
+        own_tokens = self._shared.own_tokens
         return Tally(
             count=len(lights),
             connected=self.connected,
             lit=lights.count(True),
             dark=lights.count(False),
             unknown=lights.count(None),
-            flips=self.flips,
+            flips=counts.flips,
             reconnects=sum(max(0, sign.times_let_in - 1) for sign in self._signs),
-            refused=self.refused,
+            refused=counts.refused,
+            enrolled=sum(sign.identity.id in own_tokens for sign in self._signs),
+            identified=counts.identified,
+            complaints=counts.complaints,
+            errors=counts.errors,
+            wrong_lights=counts.wrong_lights,
+            longest_pong_ms=round(1e3 * self.longest_pong_s),
         )
+
+    @property
+    def longest_pong_s(self) -> float:
+        """The longest wait for a pong, of those that still wait, too. O(signs)."""
+        now = self._reactor.seconds()
+        waits = (
+            now - sign.pinged_at
+            for sign in self._signs
+            if sign.pinged_at is not None and not sign.bad
+        )
+        return max(self._counts.longest_pong_s, max(waits, default=0.0))
+
+    def forget_pongs(self) -> None:
+        """Begin anew to look for the longest wait."""
+        self._counts.longest_pong_s = 0.0
 
     def drop(self) -> None:
         """Cut every connection, as a Wi-Fi that goes away."""
@@ -266,22 +199,32 @@ class SignFleet(Service):
         if self._idle():
             return succeed(None)
         self._emptied = Deferred()
+        for ghost in tuple(self._ghosts):
+            ghost.abort()
         for sign in self._signs:
+            if sign.link is not None:
+                sign.link.recover()  # who reads nothing sees no end
             if sign.connector is not None:
                 sign.connector.disconnect()
         return self._emptied
 
-    def lost(self, sign: Sign) -> None:
-        """That sign's connection is gone, or was refused."""
-        self._waiting.append(sign)
+    # -- inside ------------------------------------------------------------------
+
+    def _left(self, sign: Sign, link: SignLink | None) -> None:
+        """That connection is gone; a ghost's sign has another by now, or waits."""
+        if link is sign.link:
+            self._release(sign)
+        self._ghosts.discard(link)
         if self._emptied is not None and self._idle():
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
-    # -- inside ------------------------------------------------------------------
+    def _release(self, sign: Sign) -> None:
+        sign.reset()
+        self._waiting.append(sign)
 
     def _idle(self) -> bool:
-        return len(self._waiting) == len(self._signs)
+        return len(self._waiting) == len(self._signs) and not self._ghosts
 
     def _dial(self) -> None:
         self._owed = min(
@@ -292,61 +235,76 @@ class SignFleet(Service):
             sign = self._waiting.popleft()
             sign.dialled_at = self._reactor.seconds()
             where = (self._host, self._port, sign)
+            # Without Twisted's time-out, which is a timer each: see `_give_up`.
             if self._tls is None:
-                sign.connector = self._reactor.connectTCP(*where, OPEN_WITHIN_S)
+                sign.connector = self._reactor.connectTCP(*where, None)
             else:
-                sign.connector = self._reactor.connectSSL(
-                    *where, self._tls, OPEN_WITHIN_S
-                )
+                sign.connector = self._reactor.connectSSL(*where, self._tls, None)
 
     def _watch(self) -> None:
-        """Each second a fifteenth of the fleet pings: one timer, not one a sign.
-
-        Source: main.cpp:722, a ping every 15 s, a pong within 3 s, two may miss.
-        """
+        """Once a second: one timer for all, each second a part of the fleet."""
         self._second += 1
+        for act in self._later.pop(self._second, ()):
+            act()
+        self._give_up()
+        self._ping()
+        if self._habits.v2:
+            self._report()
+        for stroke in self._mishaps.second():
+            self._strike(stroke)
+
+    def _give_up(self) -> None:
+        """Source: WebSockets.h:125: what is not open after 5 s is dialled anew."""
+        too_old = self._reactor.seconds() - OPEN_WITHIN_S
+        for sign in self._signs:
+            if sign.connector is None or sign.let_in or sign.dialled_at >= too_old:
+                continue
+            if sign.link is None:
+                sign.connector.stopConnecting()
+            elif sign.link.opening:
+                sign.link.abort()
+
+    def _ping(self) -> None:
+        """Source: main.cpp:722: a ping every 15 s, a pong within 3 s, two may miss."""
         for sign in self._signs[self._second % PING_EVERY_S :: PING_EVERY_S]:
             if sign.link is not None and sign.let_in:
                 sign.link.ping()
         due = (self._second - PONG_WITHIN_S) % PING_EVERY_S
         for sign in self._signs[due::PING_EVERY_S]:
-            if sign.link is not None and sign.awaits_pong:
+            if sign.link is not None and sign.pinged_at is not None:
                 sign.missed_pongs += 1
                 if sign.missed_pongs >= MAX_MISSED_PONGS:
                     sign.link.abort()
-        too_old = self._reactor.seconds() - OPEN_WITHIN_S
-        for sign in self._signs:
-            link = sign.link
-            if link is not None and link.opening and sign.dialled_at < too_old:
+
+    def _report(self) -> None:
+        every_s = self._habits.status_every_s
+        for sign in self._signs[self._second % every_s :: every_s]:
+            if sign.link is not None and sign.let_in:
+                sign.link.say(sign.status(self._rng.randint(*RSSI_DBM)))
+
+    def _strike(self, stroke: Stroke) -> None:
+        sign = self._signs[stroke.sign]
+        link = sign.link
+        if link is None or not sign.let_in:
+            return
+        match stroke.mishap:
+            case Mishap.CLOSE:
+                link.close()
+            case Mishap.RESET:
                 link.abort()
+            case Mishap.TEAR:
+                link.tear()
+            case Mishap.STALL:
+                link.stall()
+                self._after(stroke.lasts_s, link.recover)
+            case Mishap.DEAF:
+                link.grow_deaf()
+                self._after(stroke.lasts_s, link.recover)
+            case Mishap.VANISH:
+                link.stall()
+                self._ghosts.add(link)
+                self._release(sign)
+                self._after(GHOST_S, link.abort)
 
-
-def _upgrade(host: str, port: int, path: str) -> bytes:
-    """The bytes of the library's request (WebSocketsClient.cpp, sendHeader)."""
-    return (
-        f"GET {path} HTTP/1.1\r\n"
-        f"Host: {host}:{port}\r\n"
-        "Connection: Upgrade\r\n"
-        "Upgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: {KEY.decode()}\r\n"
-        "Sec-WebSocket-Protocol: arduino\r\n"
-        "Origin: file://\r\n"
-        "User-Agent: arduino-WebSocket-Client\r\n"
-        "\r\n"
-    ).encode()
-
-
-def _granted(head: bytes) -> bool:
-    """Judge the answer as the library does (WebSocketsClient.cpp:775-778, 857-866)."""
-    status, *lines = head.split(b"\r\n")
-    headers = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(b":") for line in lines)
-    }
-    return (
-        status.split(b" ")[1:2] == [b"101"]
-        and headers.get(b"connection", b"").lower() == b"upgrade"
-        and headers.get(b"upgrade", b"").lower() == b"websocket"
-        and headers.get(b"sec-websocket-accept") == ACCEPT
-    )
+    def _after(self, seconds: int, act: Callable[[], object]) -> None:
+        self._later.setdefault(self._second + seconds, []).append(act)

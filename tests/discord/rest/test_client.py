@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.internet.task import Clock
@@ -15,8 +16,10 @@ from zope.interface import implementer
 
 from voicestatus.discord.rest.client import RestClient
 from voicestatus.discord.rest.errors import (
+    DiscordBusy,
     DiscordRefused,
     DiscordUnreachable,
+    DiscordUntrusted,
     TokenRefused,
 )
 from voicestatus.discord.rest.wire import GatewayBot
@@ -67,7 +70,7 @@ def canned(sample):
     return make
 
 
-def client(agent):
+def client(agent, **options):
     clock = Clock()
     rest = RestClient(
         "https://discord.example/api/v10/",
@@ -77,6 +80,7 @@ def client(agent):
         jitter=lambda: 0.0,
         monotonic=clock.seconds,
         agent=agent,
+        **options,
     )
     return rest, clock
 
@@ -202,3 +206,59 @@ def test_the_token_is_in_no_log(canned):
         globalLogPublisher.removeObserver(events.append)
     assert any(event.get("log_level") is LogLevel.warn for event in events)
     assert not any(TOKEN in repr(event) for event in events)
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "path"),
+    [
+        (lambda rest: rest.own_user(), "users_me_bot", "/users/@me"),
+        (lambda rest: rest.own_guilds(), "users_me_guilds", "/users/@me/guilds"),
+        (lambda rest: rest.guild(7), "guild", "/guilds/7"),
+        (lambda rest: rest.channels(7), "guild_channels", "/guilds/7/channels"),
+        (lambda rest: rest.member_roles(7, 8), "guild_member", "/guilds/7/members/8"),
+    ],
+)
+def test_each_call_has_its_address(canned, call, answer, path):
+    agent = ScriptedAgent(canned(answer))
+    rest, _ = client(agent)
+    results = []
+    Deferred.fromCoroutine(call(rest)).addBoth(results.append)
+    assert not isinstance(results[0], Failure)
+    assert agent.asked[0][:2] == (
+        b"GET",
+        b"https://discord.example/api/v10" + path.encode(),
+    )
+
+
+def test_who_has_no_patience_hears_at_once_how_long_to_wait(canned):
+    agent = ScriptedAgent(canned("error_429_cloudflare_html"))
+    rest, clock = client(agent, patience_s=10.0)
+    busy = error(asking(rest))
+    assert isinstance(busy, DiscordBusy)
+    assert (busy.status, busy.wait_s) == (429, 600.0)
+    assert clock.getDelayedCalls() == []
+
+
+def test_patience_ends_between_tries_of_a_broken_server(canned):
+    rest, clock = client(ScriptedAgent(*[canned("error_502_html")] * 4), patience_s=10)
+    results = asking(rest)
+    clock.pump([1, 2])
+    assert results == []
+    clock.advance(4)
+    busy = error(results)
+    assert (type(busy), busy.status) == (DiscordBusy, 502)
+    assert clock.getDelayedCalls() == []
+
+
+def test_every_answer_is_heard_of(canned):
+    heard = []
+    agent = ScriptedAgent(canned("error_429_user"), canned("gateway_bot"))
+    rest, clock = client(agent, heard=heard.append)
+    asking(rest)
+    clock.advance(1)
+    assert [answer.status for answer in heard] == [429, 200]
+
+
+def test_a_certificate_that_is_not_trusted_is_told_apart():
+    rest, _ = client(ScriptedAgent(ResponseFailed([Failure(SSL.Error())])))
+    assert isinstance(error(asking(rest)), DiscordUntrusted)

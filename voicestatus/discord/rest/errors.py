@@ -7,6 +7,18 @@ class DiscordUnreachable(VoiceStatusError):  # noqa: N818 - what happened, not a
     """No answer, or none that is Discord's; trying again later may help."""
 
 
+class DiscordUntrusted(DiscordUnreachable):
+    """Whoever answers has no certificate that we trust."""
+
+
+class DiscordBusy(DiscordUnreachable):
+    """An answer each time, and it is "not now"; `wait_s` as far as it is known."""
+
+    def __init__(self, status: int, wait_s: float) -> None:
+        super().__init__(f"Discord answered {status} each time")
+        self.status, self.wait_s = status, wait_s
+
+
 class DiscordRefused(VoiceStatusError):  # noqa: N818 - what happened, not a fault
     """An answer, and it is no; trying the same again does not help."""
 

@@ -1,0 +1,81 @@
+"""What is said of the account."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from voicestatus.discord.rest.wire import GatewayBot
+from voicestatus.doctor import account
+from voicestatus.doctor.finding import Verdict
+
+NOON = "Sat, 21 Nov 2026 12:00:00 GMT"
+NOON_S = 1795262400.0
+MEMBERS, MEMBERS_SMALL = 1 << 14, 1 << 15
+
+
+def gateway_bot(remaining: int) -> GatewayBot:
+    return GatewayBot("wss://x", 1, remaining, 4 * 3600 + 120.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "verdict"),
+    [(998, Verdict.OK), (100, Verdict.WARNING), (0, Verdict.FAILED)],
+)
+def test_few_sessions_are_a_warning_and_none_a_failure(
+    remaining: int, verdict: Verdict
+):
+    finding = account.sessions(gateway_bot(remaining))
+    assert finding.verdict is verdict
+    assert finding.found.endswith("are left; all again in 4 h 2 min")
+
+
+def test_presence_needs_no_switch():
+    finding = account.intents(0, 129)
+    assert finding.verdict is Verdict.OK
+    assert "may also" not in finding.found
+
+
+@pytest.mark.parametrize("flag", [MEMBERS, MEMBERS_SMALL])
+def test_a_switch_that_is_on_is_named_by_its_feature(flag: int):
+    assert "may also use members" in account.intents(flag, 129).found
+
+
+def test_a_switch_that_is_missing_is_named_as_in_the_portal():
+    finding = account.intents(MEMBERS, 129 | 1 << 1 | 1 << 15)
+    assert finding.verdict is Verdict.FAILED
+    assert "Message Content Intent" in finding.found
+    assert "Server Members" not in finding.found
+    assert "Privileged Gateway Intents" in finding.remedy
+
+
+@pytest.mark.parametrize("off_s", [-4.0, 0.0, 0.99, 5.4])
+def test_a_clock_that_is_nearly_right_is_right(off_s: float):
+    assert account.clock(NOON, NOON_S + off_s).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("off_s", "told"), [(90.5, "90 s ahead of"), (-3600, "3600 s behind")]
+)
+def test_a_clock_that_is_wrong_is_a_warning_that_says_how_to_set_it(
+    off_s: float, told: str
+):
+    finding = account.clock(NOON, NOON_S + off_s)
+    assert finding.verdict is Verdict.WARNING
+    assert told in finding.found
+    assert "timedatectl" in finding.remedy
+
+
+@pytest.mark.parametrize("told", [None, "", "yesterday", "Sat, 99 Nov 2026"])
+def test_a_time_that_nobody_tells_is_not_judged(told: str | None):
+    assert "not checked" in account.clock(told, NOON_S).found
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_token_may_travel_openly_on_this_machine(host: str):
+    assert account.plain_http(urlsplit(f"http://{host}:1/")).verdict is Verdict.OK
+
+
+def test_a_token_that_travels_openly_is_a_warning():
+    finding = account.plain_http(urlsplit("http://discord.example/api"))
+    assert finding.verdict is Verdict.WARNING
+    assert "https://" in finding.remedy
