@@ -2,7 +2,7 @@
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.logger import Logger
 
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.lights import EVERYTHING, Light
 from voicestatus.core.ports import Lights
 from voicestatus.simulator.service import SimulatedDiscord
 from voicestatus.web.listen import Listener
@@ -23,12 +23,17 @@ This is voicestatus' demo: Discord is simulated, its people come and go.
 
   signs     {signs}
   token     {token}
+  admin     {site}/api/v1/devices, with the bearer token {admin}
   health    {site}/health
   metrics   {site}/metrics
 
 Let three signs follow, in a second terminal:
 
-  {command} simulate-signs --url {signs} --token {token} --count 3
+  {command} simulate-signs --url {signs} --token {token} --count 3 --v2
+
+and look at them in a third:
+
+  {command} devices --server {site} --token {admin}
 
 """
 
@@ -58,11 +63,12 @@ class Narrator(Service):
         self,
         listener: Listener,
         ws_path: str,
-        token: str | None,
+        tokens: Mapping[str, str],
         lights: Lights,
         out: TextIO,
     ) -> None:
-        self._listener, self._ws_path, self._token = listener, ws_path, token
+        """`tokens` by their settings' names are shown; of others only the name is."""
+        self._listener, self._ws_path, self._tokens = listener, ws_path, tokens
         self._lights, self._out = lights, out
         self._leave: Callable[[], object] = lambda: None
 
@@ -74,12 +80,13 @@ class Narrator(Service):
             _WELCOME.format(
                 signs=f"ws://{address}{self._ws_path}",
                 site=f"http://{address}",
-                token=self._token or "$ESP_AUTH_TOKEN",
+                token=self._tokens.get("ESP_AUTH_TOKEN", "$ESP_AUTH_TOKEN"),
+                admin=self._tokens.get("ADMIN_TOKEN", "$ADMIN_TOKEN"),
                 command=Path(sys.argv[0]).with_name("voicestatus"),
             )
         )
         self._out.flush()
-        self._leave = self._lights.follow(Scope(), self._tell)
+        self._leave = self._lights.follow(EVERYTHING, self._tell, counted=True)
 
     def stopService(self) -> None:
         super().stopService()

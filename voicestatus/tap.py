@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, perf_counter, time
@@ -27,23 +28,30 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
+from twisted.web.resource import Resource
 
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.admission import Limits
 from voicestatus.core.errors import ConfigError
+from voicestatus.core.matching import Counting
 from voicestatus.core.ports import Lights
 from voicestatus.core.presence import Event, Presence
+from voicestatus.core.storage_address import secrets_of
 from voicestatus.devices.door import Door
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
+from voicestatus.devices.registry import Registry
 from voicestatus.devices.service import DeviceFactory, DeviceService
 from voicestatus.discord.gateway.service import GatewayService
 from voicestatus.hub import Hub
-from voicestatus.lights import Counting, LightGroups
+from voicestatus.journal.records import made_for
+from voicestatus.journal.service import Journal
+from voicestatus.lights import LightGroups
 from voicestatus.logs import observer
 from voicestatus.services import Row
 from voicestatus.settings import Settings, examine, load
 from voicestatus.store.documents import Store
 from voicestatus.store.open import open_store
+from voicestatus.web.admin import AdminSide
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import (
     ExactTree,
@@ -60,6 +68,9 @@ from voicestatus.web.site import QuietSite
 _log = Logger()
 VERSION = version("voicestatus")
 DEFAULT_ENV_FILE = ".env"
+ADMIN_SOCKET = "/admin/ws"
+TOKEN_BYTES = 32
+REQUEST_ID_BYTES = 8
 BACKLOG = 1024
 OTHER_FILES = 64
 """What is kept open beside connections: the store, the gateway, the log, listeners."""
@@ -99,7 +110,7 @@ class Options(usage.Options):
         if env_file is None and Path(DEFAULT_ENV_FILE).is_file():
             env_file = DEFAULT_ENV_FILE
         self.unreadable: tuple[int, ...] = ()
-        self.demo_token = secrets.token_hex(12) if self["demo"] else None
+        self.made_up = _made_up_secrets() if self["demo"] else None
         try:
             self.settings = load(env_file, self._demo_defaults())
             if env_file is not None:
@@ -108,13 +119,17 @@ class Options(usage.Options):
             raise SystemExit(f"voicestatus cannot start:\n{e}") from None
 
     def _demo_defaults(self) -> dict[str, str]:
-        if self.demo_token is None:
+        if self.made_up is None:
             return {}
         return {
             "DISCORD_TOKEN": secrets.token_urlsafe(),
-            "ESP_AUTH_TOKEN": self.demo_token,
             "STORAGE_URL": "memory:",
+            **self.made_up,
         }
+
+
+def _made_up_secrets() -> Mapping[str, str]:
+    return {name: secrets.token_hex(12) for name in ("ESP_AUTH_TOKEN", "ADMIN_TOKEN")}
 
 
 class Program(Row):
@@ -141,10 +156,10 @@ def makeService(options: Options) -> Program:
     settings, listen = options.settings, options["listen"]
     _raise_open_files(settings.max_connections + OTHER_FILES)
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
-    if options.demo_token is None:
+    if options.made_up is None:
         build(settings, reactor, listen, program)
     else:
-        _build_demo(settings, reactor, listen, program, options.demo_token)
+        _build_demo(settings, reactor, listen, program, options.made_up)
     for line in options.unreadable:
         _log.warn("line {line} of the settings file is not NAME=VALUE", line=line)
     if settings.admin_token is None:
@@ -153,7 +168,11 @@ def makeService(options: Options) -> Program:
 
 
 def _build_demo(
-    settings: Settings, reactor: Any, listen: Sequence[str], program: Row, token: str
+    settings: Settings,
+    reactor: Any,
+    listen: Sequence[str],
+    program: Row,
+    made_up: Mapping[str, str],
 ) -> None:
     # The simulator is a third of all imports.
     from voicestatus.demo import Narrator, simulated_discord  # noqa: PLC0415
@@ -163,8 +182,12 @@ def _build_demo(
     settings = settings.model_copy(update={"discord_api_url": api_url})
     lights = build(settings, reactor, listen, program)
     front = next(part for part in program if isinstance(part, Listener))
+    used = {
+        "ESP_AUTH_TOKEN": _revealed(settings.esp_auth_token),
+        "ADMIN_TOKEN": _revealed(settings.admin_token),
+    }
     # A token of the owner's is not shown, not even here.
-    shown = token if settings.esp_auth_token.get_secret_value() == token else None
+    shown = {name: value for name, value in made_up.items() if used[name] == value}
     narrator = Narrator(front, settings.ws_path, shown, lights, sys.stdout)
     narrator.setServiceParent(program)
 
@@ -178,36 +201,62 @@ def build(
 
     :raises SystemExit: when one of `listen` is no endpoint.
     """
-    registry = _registry()
+    metrics = _registry()
     store = open_store(settings.storage_url, reactor)
     hub = Hub(Presence(settings.guild_id))
-    policy_off = settings.unknown_policy == "off"
     lights = LightGroups(
         hub,
         reactor,
+        time,
         Counting(settings.count_bots, settings.count_afk),
-        settings.unknown_after_s if policy_off else None,
+        off_after_s=settings.unknown_after_s,
+        hold=settings.unknown_policy == "hold",
     )
     door = Door(
         reactor,
-        DoorMetrics(registry),
+        DoorMetrics(metrics),
         Limits(_openable(settings.max_connections), settings.max_per_address),
         Addresses(settings.trusted_proxies),
     )
-    devices = DeviceFactory(
+    device_metrics = DeviceMetrics(metrics)
+    devices = Registry(
+        store,
+        reactor,
+        device_metrics,
+        enrolment=settings.enrolment,
+        wall=time,
+        make_token=partial(secrets.token_urlsafe, TOKEN_BYTES),
+    )
+    signs = DeviceFactory(
         lights,
         settings.esp_auth_token.get_secret_value().encode(),
         reactor,
-        DeviceMetrics(registry),
+        device_metrics,
         door,
+        devices,
+        time,
+    )
+    journal = Journal(
+        hub,
+        store,
+        made_for=made_for(
+            settings.discord_token.get_secret_value(),
+            settings.discord_api_url,
+            PRESENCE_INTENTS,
+            settings.guild_id,
+        ),
+        clock=reactor,
+        wall=time,
+        registry=metrics,
     )
     gateway = GatewayService(
         token=settings.discord_token.get_secret_value(),
         api_url=settings.discord_api_url,
         intents=PRESENCE_INTENTS,
-        deliver=_timed(hub.apply, devices, registry),
+        deliver=_timed(hub.apply, signs, metrics),
         documents=store,
-        registry=registry,
+        journal=journal,
+        registry=metrics,
         reactor=reactor,
         monotonic=perf_counter,
         wall=time,
@@ -215,30 +264,54 @@ def build(
     )
     Gauge(
         "voicestatus_voice_users",
-        "People who count for a sign that names no guild and no channel.",
-        registry=registry,
+        "People who count for a sign without a rule.",
+        registry=metrics,
     ).set_function(lambda: lights.everything.count)
-    vitals = _vitals(settings, store, hub, lights, devices, gateway, reactor)
+    vitals = _vitals(settings, store, hub, lights, signs, gateway, reactor)
     health_leaf = JsonAnswer(lambda: health(vitals()))
-    ws_path = settings.ws_path.encode()
+    pages: dict[str, Resource] = {
+        "/health": health_leaf,
+        "/livez": JsonAnswer(lambda: liveness(vitals())),
+        "/readyz": JsonAnswer(lambda: readiness(vitals())),
+        "/metrics": Metrics(metrics, _revealed(settings.metrics_token)),
+    }
+    sockets: dict[str, IProtocolFactory] = {settings.ws_path: signs}
+    admin = None
+    if settings.admin_token is not None:
+        admin = AdminSide(
+            token=settings.admin_token.get_secret_value(),
+            hub=hub,
+            devices=devices,
+            explainer=lights,
+            documents=store,
+            door=door,
+            metrics=metrics,
+            clock=reactor,
+            wall=time,
+            new_id=partial(secrets.token_hex, REQUEST_ID_BYTES),
+            version=VERSION,
+            device_path=settings.ws_path,
+        )
+        sockets[ADMIN_SOCKET] = admin.socket
     root = ExactTree(
-        {
-            "/health": health_leaf,
-            "/livez": JsonAnswer(lambda: liveness(vitals())),
-            "/readyz": JsonAnswer(lambda: readiness(vitals())),
-            "/metrics": Metrics(registry, _revealed(settings.metrics_token)),
-            settings.ws_path: UpgradeResource(devices),
-        }
+        pages | {path: UpgradeResource(factory) for path, factory in sockets.items()}
     )
-    front = Front(reactor, QuietSite(root, reactor), {ws_path: devices}, door)
+    if admin is not None:
+        root.putChild(b"api", admin.pages)
+    site = QuietSite(root, reactor, *([admin.too_large] if admin else []))
+    routes = {path.encode(): factory for path, factory in sockets.items()}
+    front = Front(reactor, site, routes, door)
     serves = f"signs at {settings.ws_path}, health at /health"
     endpoints = listen or [_own(settings.port, settings)]
     parts: list[Service] = [
         store,
+        devices,
+        journal,
         gateway,
         lights,
-        ReactorLag(reactor, registry),
-        DeviceService(devices, reactor),
+        ReactorLag(reactor, metrics),
+        DeviceService(signs, reactor),
+        *([admin] if admin else []),
         *(_listener(text, front, reactor, serves) for text in endpoints),
     ]
     if settings.health_port is not None:
@@ -385,7 +458,10 @@ def _log_of(settings: Settings) -> ILogObserver:
         sys.stdout,
         settings.log_level,
         settings.log_format,
-        [text for secret in secrets_ if (text := _revealed(secret))],
+        [
+            *(text for secret in secrets_ if (text := _revealed(secret))),
+            *secrets_of(settings.storage_url),
+        ],
     )
 
 

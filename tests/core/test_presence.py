@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicestatus.core.guild import Channel, Knowledge, Tally, Voice
-from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.presence import (
     ChannelDeleted,
     ChannelUpserted,
@@ -83,6 +83,19 @@ def test_a_guild_create_replaces_so_that_no_ghost_stays(presence: Presence):
     assert VoiceChanged(HOME, ADA, Voice(ADA, LOUNGE), None) in changes
     assert VoiceChanged(HOME, BEN, Voice(BEN, GAMES), Voice(BEN, LOUNGE)) in changes
     assert presence.guilds[HOME].total == Tally(people=1)
+
+
+def test_roles_stay_while_payloads_lack_the_member(presence: Presence):
+    roles = frozenset({RoleId(7), RoleId(8)})
+    presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, LOUNGE, roles=roles), False))
+    voices = presence.guilds[HOME].voices
+    presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, GAMES), None))
+    assert voices[ADA] == Voice(ADA, GAMES, roles=roles)
+    untold = replace(arrived(HOME, Voice(ADA, LOUNGE)), memberless=frozenset({ADA}))
+    presence.apply(untold)
+    assert voices[ADA].roles == roles
+    presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, LOUNGE), False))
+    assert voices[ADA].roles == frozenset()
 
 
 def test_an_outage_is_unknown_and_not_empty(presence: Presence):

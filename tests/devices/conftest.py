@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from cryptography import x509
@@ -29,12 +30,17 @@ from zope.interface import implementer
 
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.admission import Limits
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.errors import StoreError
+from voicestatus.core.fleet import Enrolment
+from voicestatus.core.lights import Light, RuleText
 from voicestatus.devices import service
 from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import DIRECT, QUEUED
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
+from voicestatus.devices.registry import Registry
 from voicestatus.devices.service import BEAT_S, DeviceFactory, DeviceService
+from voicestatus.store.documents import Change
+from voicestatus.store.memory import MemoryStore
 from voicestatus.web.front import Front, UpgradeResource
 
 UPGRADE = (
@@ -55,20 +61,35 @@ class SettableLights:
 
     def __init__(self) -> None:
         self.light = Light(known=True, on=True, count=1)
-        self.followers: dict[Scope, list[Callable[[Light], object]]] = defaultdict(list)
+        self._lights: dict[RuleText, Light] = {}
+        self.followers: dict[RuleText, list[Callable[[Light], object]]] = defaultdict(
+            list
+        )
+        self.counted: dict[RuleText, int] = defaultdict(int)
+        """How many follow each rule's count."""
 
     def follow(
-        self, scope: Scope, tell: Callable[[Light], object]
+        self, rule: RuleText, tell: Callable[[Light], object], *, counted: bool = False
     ) -> Callable[[], object]:
-        self.followers[scope].append(tell)
-        tell(self.light)
-        return lambda: self.followers[scope].remove(tell)
+        self.followers[rule].append(tell)
+        self.counted[rule] += counted
+        tell(self._lights.get(rule, self.light))
 
-    def set(self, light: Light, scope: Scope | None = None) -> None:
+        def leave() -> None:
+            self.followers[rule].remove(tell)
+            self.counted[rule] -= counted
+
+        return leave
+
+    def set(self, light: Light, rule: RuleText | None = None) -> None:
         """Change the light of all groups, or of one."""
-        self.light = light
+        if rule is None:
+            self.light = light
+            self._lights.clear()
+        else:
+            self._lights[rule] = light
         for at, tells in tuple(self.followers.items()):
-            for tell in tuple(tells) if scope in {None, at} else ():
+            for tell in tuple(tells) if rule in {None, at} else ():
                 tell(light)
 
 
@@ -103,10 +124,109 @@ def door(clock, registry, limits, addresses) -> Door:
 
 
 @pytest.fixture
-def devices(lights, clock, registry, door) -> Iterator[DeviceFactory]:
+def metrics(registry) -> DeviceMetrics:
+    return DeviceMetrics(registry)
+
+
+@pytest.fixture
+def wall(clock) -> Callable[[], float]:
+    """Wall time, in step with the clock."""
+    return lambda: 1_800_000_000 + clock.seconds()
+
+
+class CountingStore(MemoryStore):
+    """A store that counts its writes, and can be made to wait or to refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[tuple[Change, ...]] = []
+        self.problem_with_reads = self.problem_with_writes = None
+        self.gate: Deferred | None = None
+
+    async def list(self, kind, parent=None):
+        if self.problem_with_reads is not None:
+            raise StoreError(self.problem_with_reads)
+        return await super().list(kind, parent)
+
+    async def write(self, *changes: Change) -> int:
+        self.writes.append(changes)
+        if self.gate is not None:
+            await self.gate
+        if self.problem_with_writes is not None:
+            raise StoreError(self.problem_with_writes)
+        return await super().write(*changes)
+
+    def hold(self) -> Callable[[], None]:
+        """Let writes wait until what is returned is called."""
+        gate = self.gate = Deferred()
+
+        def go_on() -> None:
+            self.gate = None
+            gate.callback(None)
+
+        return go_on
+
+    def __repr__(self) -> str:
+        return f"CountingStore({len(self.writes)} writes)"
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    kept = CountingStore()
+    kept.startService()
+    return kept
+
+
+@pytest.fixture
+def make_token() -> Callable[[], str]:
+    """Tokens that a test knows beforehand: 1, 2 and so on, with dots before them."""
+    numbers = count(1)
+    return lambda: f"{next(numbers):A>43}"
+
+
+@pytest.fixture
+def enrolment() -> Enrolment:
+    return Enrolment.OPEN
+
+
+@pytest.fixture
+def make_table(
+    store, clock, metrics, enrolment, wall, make_token
+) -> Iterator[Callable[..., Registry]]:
+    """Start a registry over the store; give another one to restart."""
+    running: list[Registry] = []
+
+    def make(**other: object) -> Registry:
+        table = Registry(
+            store,
+            clock,
+            metrics,
+            **{
+                "enrolment": enrolment,
+                "wall": wall,
+                "make_token": make_token,
+                **other,
+            },
+        )
+        table.startService()
+        running.append(table)
+        return table
+
+    yield make
+    for table in running:
+        if table.running:
+            table.stopService()
+
+
+@pytest.fixture
+def table(make_table) -> Registry:
+    return make_table()
+
+
+@pytest.fixture
+def devices(lights, clock, metrics, door, table, wall) -> Iterator[DeviceFactory]:
     """A factory whose service runs; the token is `secret`."""
-    metrics = DeviceMetrics(registry)
-    factory = DeviceFactory(lights, b"secret", clock, metrics, door)
+    factory = DeviceFactory(lights, b"secret", clock, metrics, door, table, wall)
     running = DeviceService(factory, clock)
     running.startService()
     yield factory
@@ -187,12 +307,14 @@ class _Transport(StringTransport):
 class Talk:
     """One upgraded connection in memory, and the frames that came back."""
 
-    def __init__(self, devices: DeviceFactory, path: str) -> None:
+    def __init__(
+        self, devices: DeviceFactory, path: str, target: bytes = b"/ws"
+    ) -> None:
         self._transport = _Transport()
         self.device = devices.buildProtocol(None)
         self.device.makeConnection(self._transport)
         self.device.path = {"direct": DIRECT, "queued": QUEUED}[path]
-        self.say(UPGRADE % b"/ws")
+        self.say(UPGRADE % target)
         assert self.heard().startswith(b"HTTP/1.1 101 ")
 
     def say(self, *segments: bytes) -> "Talk":
@@ -208,6 +330,9 @@ class Talk:
         """Return what came back since this was last asked."""
         data = self._transport.value()
         self._transport.clear()
+        if self._transport.producer is not None:  # all has left: there is room again
+            self._transport.producer.resumeProducing()
+            return data + self.heard()
         return data
 
     @property
@@ -224,7 +349,11 @@ class TlsTalk(Talk):
     """The same, with real TLS between both ends."""
 
     def __init__(
-        self, devices: DeviceFactory, clock: task.Clock, certified: "Tls"
+        self,
+        devices: DeviceFactory,
+        clock: task.Clock,
+        certified: "Tls",
+        target: bytes = b"/ws",
     ) -> None:
         trusting = Tls(SSL.Context(SSL.TLS_CLIENT_METHOD))
         self._clock, self._peer = clock, Peer()
@@ -239,7 +368,7 @@ class TlsTalk(Talk):
             iosim.FakeTransport(far, isServer=False),
         )
         self.device = near.wrappedProtocol
-        self.say(UPGRADE % b"/ws")
+        self.say(UPGRADE % target)
         assert self.heard().startswith(b"HTTP/1.1 101 ")
 
     def _deliver(self, segment: bytes) -> None:
@@ -269,8 +398,8 @@ class TlsTalk(Talk):
 def talk(request, devices, clock, certified) -> Callable[[], Talk]:
     """Open a connection in memory, over each path to a device."""
     if request.param == "tls":
-        return lambda: TlsTalk(devices, clock, certified)
-    return lambda: Talk(devices, request.param)
+        return lambda *target: TlsTalk(devices, clock, certified, *target)
+    return lambda *target: Talk(devices, request.param, *target)
 
 
 class Peer(Protocol):

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from voicestatus.core.lights import NOTHING_TO_SHOW, Light, Scope
+from voicestatus.core.lights import EVERYTHING, NOTHING_TO_SHOW, Light, RuleText
 from voicestatus.devices.fanout import DIRECT, QUEUED, Fanout
 from voicestatus.devices.metrics import DeviceMetrics
-from voicestatus.devices.wire import OFF, OK, ON
+from voicestatus.devices.wire import OFF, OK, ON, frame_of, rich_frame_of
 
 ALL_CARRIERS = ["tcp", "tls", "unix"]
+HERE, THERE = RuleText('{"guilds":["1"]}'), RuleText('{"channels":["2"]}')
 LIT, DARK = Light(known=True, on=True, count=1), Light(known=True)
 
 
@@ -48,7 +49,7 @@ class MemoryPath:
 
 
 class MemorySign:
-    transport = None
+    transport = crowd = None
 
     def __init__(self, **path):
         self.path = MemoryPath(**path)
@@ -59,8 +60,8 @@ class MemorySign:
 
 
 @pytest.fixture
-def fanout(lights, registry) -> Fanout:
-    return Fanout(lights, DeviceMetrics(registry))
+def fanout(lights, metrics, wall) -> Fanout:
+    return Fanout(lights, metrics, wall)
 
 
 @pytest.fixture
@@ -75,36 +76,36 @@ def count(registry):
 
 def test_a_group_follows_its_light_once_and_leaves_with_its_last_sign(fanout, lights):
     one, two = MemorySign(), MemorySign()
-    group = fanout.join(one, Scope())
-    assert fanout.join(two, Scope()) is group
-    assert len(lights.followers[Scope()]) == 1
-    fanout.leave(one, group)
-    assert len(lights.followers[Scope()]) == 1
-    fanout.leave(two, group)
-    fanout.leave(two, group)
-    assert lights.followers[Scope()] == []
+    fanout.join(one, EVERYTHING)
+    fanout.join(two, EVERYTHING)
+    assert len(lights.followers[EVERYTHING]) == 1
+    fanout.leave(one)
+    assert len(lights.followers[EVERYTHING]) == 1
+    fanout.leave(two)
+    fanout.leave(two)
+    assert lights.followers[EVERYTHING] == []
     assert len(fanout) == 0
 
 
-def test_each_scope_has_its_own_light(fanout, lights):
+def test_each_rule_has_its_own_light(fanout, lights):
     here, there = MemorySign(), MemorySign()
-    fanout.join(here, Scope(guild=1))
-    fanout.join(there, Scope(channel=2))
-    lights.set(DARK, Scope(guild=1))
+    fanout.join(here, HERE)
+    fanout.join(there, THERE)
+    lights.set(DARK, HERE)
     assert here.path.sent == [OK + ON, OFF]
     assert there.path.sent == [OK + ON]
 
 
 def test_ok_and_the_light_are_one_write(fanout):
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     assert sign.path.sent == [OK + ON]
 
 
 def test_an_unknown_light_is_not_told(fanout, lights):
     lights.set(NOTHING_TO_SHOW)
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     lights.set(DARK)
     lights.set(NOTHING_TO_SHOW)
     assert sign.path.sent == [OK, OFF]
@@ -114,9 +115,9 @@ def test_who_joined_while_nothing_was_known_is_told_what_the_others_show(
     fanout, lights
 ):
     early, late = MemorySign(), MemorySign()
-    fanout.join(early, Scope())
+    fanout.join(early, EVERYTHING)
     lights.set(NOTHING_TO_SHOW)
-    fanout.join(late, Scope())
+    fanout.join(late, EVERYTHING)
     lights.set(LIT)
     assert late.path.sent == [OK, ON]
     assert early.path.sent == [OK + ON, ON]  # repeats are legal
@@ -124,7 +125,7 @@ def test_who_joined_while_nothing_was_known_is_told_what_the_others_show(
 
 def test_another_count_is_not_another_frame(fanout, lights, count):
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     lights.set(Light(known=True, on=True, count=7, stale=True))
     assert sign.path.sent == [OK + ON]
     assert fanout.flips == 0
@@ -135,7 +136,7 @@ def test_another_count_is_not_another_frame(fanout, lights, count):
 
 def test_a_late_sign_gets_the_newest_light_and_none_in_between(fanout, lights, count):
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     sign.path.room = False
     for light in (DARK, LIT, DARK, LIT, DARK):
         lights.set(light)
@@ -148,7 +149,7 @@ def test_a_late_sign_gets_the_newest_light_and_none_in_between(fanout, lights, c
 
 def test_a_late_sign_that_shows_the_newest_light_gets_nothing(fanout, lights):
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     sign.path.room = False
     lights.set(DARK)
     lights.set(LIT)
@@ -160,7 +161,7 @@ def test_a_late_sign_that_shows_the_newest_light_gets_nothing(fanout, lights):
 
 def test_a_confirming_path_has_one_frame_under_way(fanout, lights):
     sign = MemorySign(confirms=True)
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     for light in (DARK, LIT, DARK, LIT):
         lights.set(light)
     assert sign.path.sent == [OK + ON, OFF]
@@ -172,10 +173,10 @@ def test_a_confirming_path_has_one_frame_under_way(fanout, lights):
 
 def test_a_late_sign_that_has_left_is_told_nothing(fanout, lights):
     sign = MemorySign()
-    group = fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     sign.path.room = False
     lights.set(DARK)
-    fanout.leave(sign, group)
+    fanout.leave(sign)
     sign.path.drain()
     assert sign.path.sent == [OK + ON]
 
@@ -185,7 +186,7 @@ def test_a_sign_that_fails_does_not_darken_the_others(
 ):
     signs = [MemorySign() for _ in range(3)]
     for sign in signs:
-        fanout.join(sign, Scope())
+        fanout.join(sign, EVERYTHING)
     signs[1].path.fails = True
     lights.set(DARK)
     assert [sign.failed for sign in signs] == [False, True, False]
@@ -197,7 +198,7 @@ def test_a_sign_that_fails_does_not_darken_the_others(
 
 def test_a_late_sign_that_fails_is_dropped(fanout, lights, nothing_is_left_behind):
     sign = MemorySign()
-    fanout.join(sign, Scope())
+    fanout.join(sign, EVERYTHING)
     sign.path.room = False
     lights.set(DARK)
     sign.path.fails = True
@@ -213,9 +214,9 @@ STEPS = st.lists(st.sampled_from(["lit", "dark", "unknown", "full", "drain", "jo
 @given(STEPS, st.booleans())
 def test_whatever_happens_a_sign_ends_up_showing_the_light(steps, confirms):
     lights = SteppedLights()
-    fanout = Fanout(lights, DeviceMetrics(CollectorRegistry()))
+    fanout = Fanout(lights, DeviceMetrics(CollectorRegistry()), lambda: 0.0)
     signs = [MemorySign(confirms=confirms)]
-    fanout.join(signs[0], Scope())
+    fanout.join(signs[0], EVERYTHING)
     known = None
     for step in [*steps, "drain", "drain"]:
         match step:
@@ -226,7 +227,7 @@ def test_whatever_happens_a_sign_ends_up_showing_the_light(steps, confirms):
                     sign.path.drain()
             case "join":
                 signs.append(MemorySign(confirms=confirms))
-                fanout.join(signs[-1], Scope())
+                fanout.join(signs[-1], EVERYTHING)
             case "unknown":
                 lights.tell(NOTHING_TO_SHOW)
             case _:
@@ -243,7 +244,7 @@ class SteppedLights:
     def __init__(self):
         self.light = NOTHING_TO_SHOW
 
-    def follow(self, scope, tell):
+    def follow(self, rule, tell, *, counted=False):
         tell(self.light)
         self._tell = tell
         return lambda: None
@@ -253,13 +254,115 @@ class SteppedLights:
         self._tell(light)
 
 
+def test_a_sign_that_moves_is_sent_the_other_light_if_it_differs(fanout, lights):
+    sign = MemorySign()
+    fanout.join(sign, HERE)
+    fanout.move(sign, THERE, rich=False)
+    assert sign.path.sent == [OK + ON]
+    lights.set(DARK, HERE)
+    assert sign.path.sent == [OK + ON]
+    fanout.move(sign, HERE, rich=False)
+    assert sign.path.sent == [OK + ON, OFF]
+    assert len(fanout) == 1
+    fanout.move(sign, HERE, rich=False)
+    fanout.leave(sign)
+    fanout.leave(sign)
+    assert len(fanout) == 0
+    fanout.move(sign, THERE, rich=False)
+    assert sign.path.sent == [OK + ON, OFF]
+
+
+def test_a_late_sign_that_moves_is_waited_for_once(fanout, lights):
+    sign = MemorySign()
+    fanout.join(sign, HERE)
+    sign.path.room = False
+    lights.set(DARK, HERE)
+    lights.set(DARK, THERE)
+    fanout.move(sign, THERE, rich=False)
+    assert len(sign.path.waiting) == 1
+    sign.path.drain()
+    assert sign.path.sent == [OK + ON, OFF]
+
+
+def test_a_sign_that_fails_while_it_moves_is_dropped(
+    fanout, lights, nothing_is_left_behind
+):
+    sign = MemorySign()
+    fanout.join(sign, HERE)
+    lights.set(DARK, THERE)
+    sign.path.fails = True
+    fanout.move(sign, THERE, rich=False)
+    assert sign.failed
+    fanout.leave(sign)
+    assert len(fanout) == 0
+    assert len(nothing_is_left_behind) == 1
+    nothing_is_left_behind.clear()
+
+
+MOVES = st.lists(
+    st.sampled_from(
+        [
+            *("lit here", "dark here", "lit there", "dark there", "unknown here"),
+            *("full", "drain", "here", "there", "rich here", "rich there"),
+        ]
+    )
+)
+
+
+@given(MOVES, st.booleans())
+def test_wherever_a_sign_moves_it_ends_up_showing_that_light(steps, confirms):
+    lights = RuledLights()
+    fanout = Fanout(lights, DeviceMetrics(CollectorRegistry()), lambda: 0.0)
+    sign = MemorySign(confirms=confirms)
+    fanout.join(sign, HERE)
+    at, rich = HERE, False
+    for step in [*steps, "drain", "drain"]:
+        match step.split():
+            case ["full"]:
+                sign.path.room = False
+            case ["drain"]:
+                sign.path.drain()
+            case [what, where] if what != "rich":
+                light = {"lit": LIT, "dark": DARK, "unknown": NOTHING_TO_SHOW}[what]
+                lights.tell(HERE if where == "here" else THERE, light)
+            case [*words]:
+                at = HERE if words[-1] == "here" else THERE
+                rich = "rich" in words
+                fanout.move(sign, at, rich=rich)
+        assert len(sign.path.waiting) <= 1
+        assert len(fanout) == 1
+    light = lights.lights.get(at, NOTHING_TO_SHOW)
+    frame = rich_frame_of(light) if rich else frame_of(light)
+    assert frame is None or sign.path.sent[-1].endswith(frame)
+
+
+class RuledLights:
+    """A light for each rule; at first nothing is known."""
+
+    def __init__(self):
+        self.lights, self._tells = {}, []
+
+    def follow(self, rule, tell, *, counted=False):
+        follower = rule, tell
+        self._tells.append(follower)
+        tell(self.lights.get(rule, NOTHING_TO_SHOW))
+        return lambda: self._tells.remove(follower)
+
+    def tell(self, rule, light):
+        self.lights[rule] = light
+        for at, tell in tuple(self._tells):
+            if at == rule:
+                tell(light)
+
+
 def test_a_sign_may_leave_while_a_light_is_told(fanout, lights):
     signs = [MemorySign() for _ in range(3)]
-    groups = [fanout.join(sign, Scope()) for sign in signs]
+    for sign in signs:
+        fanout.join(sign, EVERYTHING)
 
     def all_leave(transport, frame):
         for sign in signs:
-            fanout.leave(sign, groups[0])
+            fanout.leave(sign)
         return True
 
     for sign in signs:

@@ -40,7 +40,7 @@ async def test_an_upgrade_may_come_on_a_connection_that_served_pages(
         # AUTH and a ping in the segment of the request, as devices send them
         peer.write(upgrade(b"/ws?guild=7") + masked(1, b"AUTH:secret") + masked(9))
         await eventually(lambda: peer.data.endswith(OK + ON + PONG))
-        assert [scope.guild for scope in lights.followers] == [7]
+        assert list(lights.followers) == ['{"guilds":["7"]}']
         (device,) = devices.wheel
         assert device.transport.producer is None
         # the page's own timer does not end the device's connection

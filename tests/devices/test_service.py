@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from voicestatus.core.addresses import Addresses, parse_networks
 from voicestatus.core.admission import Limits
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.lights import Light
 from voicestatus.devices.keepalive import SLICE
 from voicestatus.devices.service import DeviceProtocol, DeviceService
 from voicestatus.devices.session import Holding
@@ -79,12 +79,12 @@ def warnings():
 # ---- coming in ---------------------------------------------------------------------
 
 
-def test_a_scope_in_the_url_is_what_the_sign_shows(connect, lights, masked, devices):
+def test_an_id_in_the_url_is_what_the_sign_shows(connect, lights, masked, devices):
     device, transport = connect(path=b"/ws?guild=7")
     device.dataReceived(masked(1, b"AUTH:secret"))
-    assert list(lights.followers) == [Scope(guild=7)]
+    assert list(lights.followers) == ['{"guilds":["7"]}']
     assert transport.value() == OK + ON
-    lights.set(DARK, Scope(guild=7))
+    lights.set(DARK, '{"guilds":["7"]}')
     assert devices.flips == 1
 
 
@@ -113,7 +113,7 @@ def test_a_head_without_end_is_refused(connect):
     assert transport.disconnecting
 
 
-def test_a_malformed_scope_is_refused_in_words(connect, upgrade):
+def test_a_malformed_id_is_refused_in_words(connect, upgrade):
     device, transport = connect(raw=True)
     device.dataReceived(upgrade(b"/ws?guild=x"))
     assert transport.value().startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -238,7 +238,7 @@ def test_endless_empty_fragments_leave_nothing(connect, masked):
         device.dataReceived(masked(0, b"", fin=False))
     assert len(device.message_data) == 1
     device.dataReceived(masked(0, b"TH:secret"))
-    assert device.group is not None
+    assert device.here is not None
 
 
 def test_no_bytes_break_a_connection(connect, masked):

@@ -1,16 +1,25 @@
-import hypothesis.strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis import given
+from hypothesis import strategies as st
 
+from voicestatus.core.penalty import PenaltyBox
 from voicestatus.devices.session import (
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_TEXTS,
+    Ask,
     Close,
     DeviceSession,
+    Hear,
     Hold,
     Holding,
     Key,
-    PenaltyBox,
+    Known,
+    LetIn,
+    Nobody,
+    PutOff,
     Reason,
     Refuse,
-    Welcome,
+    Remove,
+    Unsure,
 )
 
 KEY = Key(b"secret")
@@ -21,7 +30,7 @@ def session(box: PenaltyBox | None = None) -> DeviceSession:
 
 
 def test_the_right_token_is_welcome():
-    assert session().text(b"AUTH:secret", "a", 0) == [Welcome()]
+    assert session().text(b"AUTH:secret", "a", 0) == [LetIn()]
 
 
 def test_after_a_welcome_nothing_is_said_any_more():
@@ -29,6 +38,95 @@ def test_after_a_welcome_nothing_is_said_any_more():
     device.text(b"AUTH:secret", "a", 0)
     assert device.text(b"AUTH:wrong", "a", 1) == []
     assert device.silence() == []
+
+
+OWN = b"vsd_" + b"A" * 43
+KNOWN = Known("A1", "digest")
+
+
+def shown_its_own() -> DeviceSession:
+    device = session()
+    assert device.text(b"AUTH:" + OWN, "a", 0) == [Ask(OWN)]
+    return device
+
+
+def test_a_devices_own_token_is_asked_about():
+    device = shown_its_own()
+    assert device.judged(KNOWN, "a", 0) == [LetIn(KNOWN)]
+    assert device.judged(KNOWN, "a", 0) == []
+    assert device.text(b"{}", "a", 1) == [Hear(b"{}")]
+
+
+def test_an_own_token_that_is_nobodys_is_a_failure():
+    device = shown_its_own()
+    assert device.judged(Nobody(), "a", 0) == [Refuse(Reason.WRONG_TOKEN), Close()]
+    assert device.text(b"AUTH:secret", "a", 0) == []
+
+
+def test_what_cannot_be_judged_yet_is_judged_again_and_put_off_in_the_end():
+    device = shown_its_own()
+    assert device.judged(Unsure(), "a", 0) == []
+    assert device.text(b"AUTH:secret", "a", 0) == []
+    assert device.once_more() == [Ask(OWN)]
+    assert device.silence() == [PutOff()]
+    assert device.once_more() == []
+    assert device.judged(KNOWN, "a", 0) == []
+
+
+def test_the_shared_token_may_look_like_an_own_one():
+    device = DeviceSession(Key(OWN), PenaltyBox())
+    assert device.text(b"AUTH:" + OWN, "a", 0) == [LetIn()]
+
+
+def test_texts_that_are_no_json_mean_nothing():
+    device = session()
+    device.text(b"AUTH:secret", "a", 0)
+    for text in (b"", b"hello", b" {}", b"[]"):
+        assert device.text(text, "a", 0) == []
+
+
+def test_more_texts_than_were_read_end_the_connection():
+    device = session()
+    device.text(b"AUTH:secret", "a", 0)
+    for _ in range(MAX_UNREAD_TEXTS):
+        assert device.text(b"{}", "a", 0) == [Hear(b"{}")]
+    assert device.read(b"{}")
+    assert device.text(b"{}", "a", 0) == [Hear(b"{}")]
+    assert device.text(b"{}", "a", 0) == [Remove()]
+    assert device.text(b"{}", "a", 0) == []
+    assert not device.read(b"{}")
+
+
+def test_so_do_too_many_bytes():
+    device, half = session(), b"{" + b" " * (MAX_UNREAD_BYTES // 2 - 1)
+    device.text(b"AUTH:secret", "a", 0)
+    for _ in range(3):
+        assert device.text(half, "a", 0) == [Hear(half)]
+        assert device.text(half, "a", 0) == [Hear(half)]
+        assert device.read(half)
+        assert device.read(half)
+    device.text(half, "a", 0)
+    device.text(half, "a", 0)
+    assert device.text(b"{}", "a", 0) == [Remove()]
+
+
+def test_nothing_is_heard_of_who_is_to_go():
+    device = session()
+    device.text(b"AUTH:secret", "a", 0)
+    device.text(b"{}", "a", 0)
+    device.end()
+    assert not device.read(b"{}")
+    assert device.text(b"{}", "a", 0) == []
+    assert device.silence() == []
+
+
+@given(st.lists(st.binary(max_size=60) | st.just(b"AUTH:secret"), max_size=6))
+def test_noauth_is_never_said_twice(texts):
+    device, said = session(), []
+    for text in texts:
+        said += device.text(text, "a", 0)
+    said += device.silence()
+    assert sum(isinstance(effect, Refuse) for effect in said) <= 1
 
 
 def test_a_first_failure_is_closed_at_once_as_the_original_did():
@@ -58,50 +156,11 @@ def test_repeats_are_held_longer_and_longer():
     assert session(box).text(b"AUTH:x", "b", 7)[1] == Close()
 
 
-def test_who_was_quiet_for_long_enough_begins_anew():
-    box = PenaltyBox(forget_after_s=600)
-    assert [box.fail("a", 0), box.fail("a", 0), box.fail("a", 601)] == [0, 5, 0]
-    box.forgive(1201)
-    assert len(box) == 1
-    box.forgive(1202)
-    assert len(box) == 0
-
-
 def test_a_token_is_never_shown():
     assert "secret" not in repr(vars(KEY))
+    assert repr(Ask(b"secret")) == "Ask()"
     assert not KEY.fits(b"")
     assert not KEY.fits(b"secret ")
-
-
-class PenaltyMachine(RuleBasedStateMachine):
-    """A box of three addresses, against a plain list."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.box = PenaltyBox(max_addresses=3, forget_after_s=100)
-        self.seen: list[str] = []
-        self.now = 0.0
-
-    @rule(address=st.sampled_from("abcde"))
-    def fail(self, address):
-        known = address in self.seen[-3:]
-        hold_s = self.box.fail(address, self.now)
-        assert hold_s <= 60
-        if not known:
-            assert hold_s == 0
-        self.seen = [a for a in self.seen if a != address] + [address]
-
-    @rule(seconds=st.sampled_from([1, 50, 200]))
-    def wait(self, seconds):
-        self.now += seconds
-        self.box.forgive(self.now)
-
-    @invariant()
-    def memory_is_bounded(self):
-        assert len(self.box) <= 3
-
-
-TestPenaltyBox = PenaltyMachine.TestCase
 
 
 def test_the_oldest_is_let_go_when_too_many_are_held():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicestatus.core.lights import Scope
+from voicestatus.core.lights import EVERYTHING
 from voicestatus.devices.upgrade import MAX_HEAD_BYTES, Accepted, Refused, answer
 
 
@@ -33,19 +33,19 @@ def test_the_answer_to_a_device_is_byte_for_byte_that_of_ws(upgrade):
 
 
 @pytest.mark.parametrize(
-    ("target", "scope"),
+    ("target", "rule"),
     [
-        (b"/ws", Scope()),
-        (b"/ws?guild=7", Scope(guild=7)),
-        (b"/ws?x=1&channel=9", Scope(channel=9)),
-        (b"ws://sign.example/ws?guild=7", Scope(guild=7)),
-        (b"/", Scope()),
+        (b"/ws", EVERYTHING),
+        (b"/ws?guild=7", '{"guilds":["7"]}'),
+        (b"/ws?x=1&channel=9", '{"channels":["9"]}'),
+        (b"ws://sign.example/ws?guild=7", '{"guilds":["7"]}'),
+        (b"/", EVERYTHING),
     ],
 )
-def test_the_query_says_what_a_sign_watches(upgrade, target, scope):
+def test_the_query_says_what_a_sign_watches(upgrade, target, rule):
     judged = answer(upgrade(target))
     assert isinstance(judged, Accepted)
-    assert judged.scope == scope
+    assert judged.rule == rule
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_wrong_request_line_is_refused(upgrade, line, status):
     assert judged.response.startswith(b"HTTP/1.1 %d " % status)
 
 
-def test_a_malformed_scope_is_refused_by_the_name_of_its_key(upgrade):
+def test_a_malformed_id_is_refused_by_the_name_of_its_key(upgrade):
     assert answer(upgrade(b"/ws?guild=x")).response.endswith(b"guild is not an id")
 
 
@@ -151,7 +151,7 @@ def test_order_case_space_and_other_headers_change_nothing(needed, others, case,
     head = "GET /ws?guild=7 HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n"
     judged = answer(head.encode("ascii"))
     assert isinstance(judged, Accepted)
-    assert judged.scope == Scope(guild=7)
+    assert judged.rule == '{"guilds":["7"]}'
     assert judged.response.count(b"\r\n") == 5
 
 

@@ -1,6 +1,7 @@
 """A whole program beside a simulated Discord, on real ports, and signs as they are."""
 
 import base64
+import json
 import os
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +27,7 @@ from voicestatus.web.listen import Listener
 
 GUILD = 1187000000000000001
 TOKEN = "sesame"
+ADMIN = "open-the-admin-side"
 
 
 async def eventually(
@@ -82,13 +84,8 @@ class Sign(Protocol):
             self.head, self._data = head, rest
             if self._token is not None:
                 self.say(f"AUTH:{self._token}")
-        while len(self._data) >= 2:
-            length = self._data[1]
-            assert length < 126
-            if len(self._data) < 2 + length:
-                return
-            opcode = self._data[0] & 15
-            body, self._data = self._data[2 : 2 + length], self._data[2 + length :]
+        while (frame := _first_frame(self._data)) is not None:
+            opcode, body, self._data = frame
             match opcode:
                 case 1:
                     self.heard.append(body.decode())
@@ -99,8 +96,18 @@ class Sign(Protocol):
                 case 10:
                     self.pongs += 1
 
-    def say(self, text: str) -> None:
-        self._send(1, text.encode())
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What it heard of version 2."""
+        return [json.loads(text) for text in self.heard if text.startswith("{")]
+
+    def said(self, kind: str) -> dict[str, Any] | None:
+        """Return the last message of a kind, if there is one."""
+        mine = (m for m in reversed(self.messages) if m["type"] == kind)
+        return next(mine, None)
+
+    def say(self, text: str | dict[str, Any]) -> None:
+        self._send(1, (text if isinstance(text, str) else json.dumps(text)).encode())
 
     def ping(self) -> None:
         self._send(9, b"")
@@ -108,11 +115,26 @@ class Sign(Protocol):
     def _send(self, opcode: int, body: bytes) -> None:
         mask = os.urandom(4)
         masked = bytes(b ^ mask[i % 4] for i, b in enumerate(body))
-        head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(body))
+        if len(body) < 126:
+            head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(body))
+        else:
+            head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, len(body))
         self.transport.write(head + mask + masked)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.closed.callback(None)
+
+
+def _first_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Take the first frame off: opcode, payload, what follows."""
+    if len(data) < 2:
+        return None
+    start, length = 2, data[1]
+    if length == 126:
+        start, length = 4, int.from_bytes(data[2:4], "big")
+    assert length < 65536
+    end = start + length
+    return (data[0] & 15, data[start:end], data[end:]) if len(data) >= end else None
 
 
 class Raw(Protocol):
@@ -155,10 +177,12 @@ class House:
         given = {
             "DISCORD_TOKEN": "bot-token",
             "ESP_AUTH_TOKEN": TOKEN,
+            "ADMIN_TOKEN": ADMIN,
             "DISCORD_API_URL": self.discord.url,
             "STORAGE_URL": f"sqlite:{self._folder}/voicestatus.db",
         }
-        chosen = Settings.model_validate(given | settings)
+        values = {k: v for k, v in (given | settings).items() if v}
+        chosen = Settings.model_validate(values)
         build(chosen, self.reactor, ["tcp:0:interface=127.0.0.1"], self.program)
         self.program.startService()
 
@@ -185,9 +209,12 @@ class House:
         assert port is not None
         return port.getHost().port
 
-    async def sign(self, path: str = "/ws", token: str | None = TOKEN) -> Sign:
-        sign = Sign(self.port, path, token)
-        endpoint = HostnameEndpoint(self.reactor, "127.0.0.1", self.port)
+    async def sign(
+        self, path: str = "/ws", token: str | None = TOKEN, port: int | None = None
+    ) -> Sign:
+        port = port or self.port
+        sign = Sign(port, path, token)
+        endpoint = HostnameEndpoint(self.reactor, "127.0.0.1", port)
         await connectProtocol(endpoint, sign)
         self._opened.append(sign)
         return sign
@@ -215,6 +242,20 @@ class House:
             f"http://127.0.0.1:{port or self.port}{path}", headers=headers, agent=agent
         )
         return answer.code, await answer.content()
+
+    async def api(
+        self, method: str, path: str, body: object = None, token: str = ADMIN
+    ) -> Any:
+        """Ask the admin side; return (status, answer)."""
+        answer = await treq.request(
+            method,
+            f"http://127.0.0.1:{self.port}/api/v1{path}",
+            headers={"Authorization": f"Bearer {token}"},
+            **({} if body is None else {"json": body}),
+            agent=Agent(self.reactor),
+        )
+        text = await answer.content()
+        return answer.code, json.loads(text) if text else None
 
     async def ready(self) -> None:
         deadline = self.reactor.seconds() + 10

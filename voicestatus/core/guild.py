@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 
 
 class Knowledge(Enum):
@@ -50,6 +50,21 @@ class Voice:
     video: bool = False
     suppress: bool = False
     hand_raised: bool = False
+    roles: frozenset[RoleId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A guild without its people, as a value that outlives the process."""
+
+    guild: GuildId
+    name: str
+    afk_channel: ChannelId | None
+    channels: tuple[Channel, ...]
+    available: bool
+    """False while it was never told, or in an outage."""
+    pictured: bool
+    awaited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,26 @@ class Guild:
         self._voices: dict[UserId, Voice] = {}
         self._within: dict[ChannelId, Tally] = {}
         self._total = _NOBODY
+
+    @property
+    def picture(self) -> Picture:
+        """What of it is to be kept besides its people."""
+        return Picture(
+            self.id,
+            self.name,
+            self.afk_channel,
+            tuple(self._channels.values()),
+            self.knowledge is not Knowledge.UNKNOWN,
+            self.pictured,
+            self.awaited,
+        )
+
+    def recall(self, picture: Picture) -> None:
+        """Take what was kept; nobody vouches for it yet."""
+        self.name, self.afk_channel = picture.name, picture.afk_channel
+        self.set_channels(picture.channels)
+        self.knowledge = Knowledge.STALE if picture.available else Knowledge.UNKNOWN
+        self.pictured, self.awaited = picture.pictured, picture.awaited
 
     @property
     def channels(self) -> Mapping[ChannelId, Channel]:
@@ -127,6 +162,13 @@ class Guild:
             if counts:
                 self._count(voice, 1)
         return before
+
+    def recount(self, me: UserId) -> None:
+        """Count anew, when our own bot is another one."""
+        self._within, self._total = {}, _NOBODY
+        for user, voice in self._voices.items():
+            if user != me:
+                self._count(voice, 1)
 
     def _count(self, voice: Voice, step: int) -> None:
         people, bots = (0, step) if voice.bot else (step, 0)

@@ -5,3 +5,5 @@ from typing import NewType
 GuildId = NewType("GuildId", int)
 ChannelId = NewType("ChannelId", int)
 UserId = NewType("UserId", int)
+RoleId = NewType("RoleId", int)
+"""The one whose id is its guild's is `@everyone`: all have it, no payload says so."""

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.lights import Light, RuleText
 
 
 class Lights(Protocol):
     """Where signs learn what to show."""
 
     def follow(
-        self, scope: Scope, tell: Callable[[Light], object]
+        self, rule: RuleText, tell: Callable[[Light], object], *, counted: bool = False
     ) -> Callable[[], object]:
-        """Tell the present light at once, then each change; return the way out."""
+        """Tell the present light at once, then each change; return the way out.
+
+        With `counted` a change of the count alone is told too, a few times a second
+        at most.
+        """
         ...

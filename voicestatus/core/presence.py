@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import assert_never
 
-from voicestatus.core.guild import Channel, Guild, Knowledge, Voice
+from voicestatus.core.guild import Channel, Guild, Knowledge, Picture, Voice
 from voicestatus.core.ids import ChannelId, GuildId, UserId
 
 # ---- what Discord says -------------------------------------------------------------
@@ -43,7 +43,10 @@ class SyncEnded:
 
 @dataclass(frozen=True, slots=True)
 class GuildArrived:
-    """GUILD_CREATE: the whole truth of one guild; it replaces all that was known."""
+    """GUILD_CREATE: the whole truth of one guild; it replaces all that was known.
+
+    Of `memberless` people it was not told whether they are bots, nor their roles.
+    """
 
     shard: int
     guild: GuildId
@@ -51,6 +54,7 @@ class GuildArrived:
     afk_channel: ChannelId | None
     channels: tuple[Channel, ...]
     voices: tuple[Voice, ...]
+    memberless: frozenset[UserId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class ChannelDeleted:
 class VoiceUpdated:
     """VOICE_STATE_UPDATE: where one person is now.
 
-    `bot` is None where the payload had no member; who was one once is one for ever.
+    `bot` is None where the payload had no member: then the voice's roles are not told
+    either, and those of the last one stay. Who was a bot once is one for ever.
     """
 
     guild: GuildId
@@ -113,6 +118,16 @@ class MemberRemoved:
     user: UserId
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the process before this one knew; Discord has not confirmed it yet."""
+
+    me: UserId
+    shards: frozenset[int]
+    """Those of which every guild is told here."""
+    guilds: tuple[tuple[Picture, tuple[Voice, ...]], ...]
+
+
 Event = (
     SessionBegan
     | SessionResumed
@@ -126,6 +141,7 @@ Event = (
     | ChannelDeleted
     | VoiceUpdated
     | MemberRemoved
+    | Restored
 )
 
 
@@ -144,7 +160,10 @@ class VoiceChanged:
 
 @dataclass(frozen=True, slots=True)
 class GuildChanged:
-    """A guild's name, channels, AFK channel or knowledge is different."""
+    """A guild's name, channels, AFK channel or knowledge is different.
+
+    So it is when its shard is, or whether its telling is awaited.
+    """
 
     guild: GuildId
 
@@ -170,6 +189,7 @@ class Presence:
     def __init__(self, only: Collection[GuildId] = (), shards: int = 1) -> None:
         """Watch the guilds in `only`, or all of the bot's when it is empty."""
         self._only = frozenset(only)
+        self._shards = shards
         self._unheard = set(range(shards))
         self._me: UserId | None = None
         # A payload may lack the member that says so.
@@ -178,8 +198,13 @@ class Presence:
         self._home: dict[ChannelId, GuildId] = {}
 
     @property
+    def me(self) -> UserId | None:
+        """Our own bot, who is nobody."""
+        return self._me
+
+    @property
     def heard(self) -> bool:
-        """Whether every shard has named its guilds since the start."""
+        """Whether every shard has named its guilds, to us or to the process before."""
         return not self._unheard
 
     @property
@@ -220,8 +245,7 @@ class Presence:
             case GuildUnavailable(guild_id):
                 if (guild := self._guilds.get(guild_id)) is None:
                     return []
-                guild.awaited = False
-                return self._know(guild, Knowledge.UNKNOWN)
+                return self._owe_nothing(guild)
             case GuildUpdated(guild_id, name, afk_channel):
                 if (guild := self._guilds.get(guild_id)) is None:
                     return []
@@ -242,6 +266,8 @@ class Presence:
                 if (guild := self._guilds.get(guild_id)) is None:
                     return []
                 return self._place(guild, user, None)
+            case Restored():
+                return self._restore(event)
             case _:
                 assert_never(event)
 
@@ -251,7 +277,10 @@ class Presence:
             return []
         if event.bot:
             self._bots.add(event.user)
-        return self._place(guild, event.user, event.voice)
+        voice = event.voice
+        if voice is not None and event.bot is None:
+            voice = _with_last_roles(guild, voice)
+        return self._place(guild, event.user, voice)
 
     def _place(self, guild: Guild, user: UserId, voice: Voice | None) -> list[Change]:
         if voice is not None and not voice.bot and user in self._bots:
@@ -263,7 +292,7 @@ class Presence:
 
     def _begin(self, event: SessionBegan) -> list[Change]:
         changes: list[Change] = []
-        self._me = event.me
+        self._introduce(event.me)
         listed = event.guilds & self._only if self._only else event.guilds
         # The new ones first: when one goes, nobody must think that it was the last.
         for guild_id in sorted(listed - self._guilds.keys()):
@@ -271,16 +300,45 @@ class Presence:
             changes.append(GuildChanged(guild_id))
         for guild in tuple(self._guilds.values()):
             if guild.id in listed:
+                before = guild.shard, guild.awaited, guild.knowledge
                 guild.shard, guild.awaited = event.shard, True
                 if guild.knowledge is Knowledge.KNOWN:
-                    changes += self._know(guild, Knowledge.STALE)
+                    guild.knowledge = Knowledge.STALE
+                if before != (guild.shard, guild.awaited, guild.knowledge):
+                    changes.append(GuildChanged(guild.id))
             elif guild.shard == event.shard:
                 changes += self._drop(guild.id)
-        if event.shard in self._unheard:
-            self._unheard.remove(event.shard)
-            if self.heard:
-                changes.append(SourceHeard())
-        return changes
+        return changes + self._hear({event.shard})
+
+    def _restore(self, event: Restored) -> list[Change]:
+        changes: list[Change] = []
+        self._introduce(event.me)
+        for picture, voices in event.guilds:
+            id_ = picture.guild
+            if id_ in self._guilds or (self._only and id_ not in self._only):
+                continue
+            # Source: Discord docs, Gateway, "Sharding".
+            guild = self._guilds[id_] = Guild(id_, (id_ >> 22) % self._shards)
+            guild.recall(picture)
+            self._home.update(dict.fromkeys(guild.channels, id_))
+            self._bots.update(voice.user for voice in voices if voice.bot)
+            changes.append(GuildChanged(id_))
+            for voice in voices:
+                changes += self._place(guild, voice.user, voice)
+        return changes + self._hear(event.shards)
+
+    def _introduce(self, me: UserId) -> None:
+        """Learn who we are: another application's bot, perhaps, after a restart."""
+        before, self._me = self._me, me
+        if before not in {None, me}:
+            for guild in self._guilds.values():
+                guild.recount(me)
+
+    def _hear(self, shards: Collection[int]) -> list[Change]:
+        if self.heard:
+            return []
+        self._unheard.difference_update(shards)
+        return [SourceHeard()] if self.heard else []
 
     def _arrive(self, event: GuildArrived) -> list[Change]:
         if self._only and event.guild not in self._only:
@@ -300,7 +358,9 @@ class Presence:
         for user in guild.voices.keys() - present.keys():
             changes += self._place(guild, user, None)
         for user, voice in present.items():
-            changes += self._place(guild, user, voice)
+            told = user not in event.memberless
+            kept = voice if told else _with_last_roles(guild, voice)
+            changes += self._place(guild, user, kept)
         return changes
 
     def _delete_channel(self, guild: Guild, channel: ChannelId) -> list[Change]:
@@ -345,6 +405,17 @@ class Presence:
         changes: list[Change] = []
         for guild in self._guilds.values():
             if guild.shard == shard and guild.awaited:
-                guild.awaited = False
-                changes += self._know(guild, Knowledge.UNKNOWN)
+                changes += self._owe_nothing(guild)
         return changes
+
+    def _owe_nothing(self, guild: Guild) -> list[Change]:
+        """Take a guild as out of sight, and no longer as about to come."""
+        if not guild.awaited:
+            return self._know(guild, Knowledge.UNKNOWN)
+        guild.awaited, guild.knowledge = False, Knowledge.UNKNOWN
+        return [GuildChanged(guild.id)]
+
+
+def _with_last_roles(guild: Guild, voice: Voice) -> Voice:
+    before = guild.voices.get(voice.user)
+    return voice if before is None else replace(voice, roles=before.roles)

@@ -1,4 +1,4 @@
-"""From a light to sockets: one group a scope, one frame a change, no backlog.
+"""From a light to sockets: one group a rule, one frame a change, no backlog.
 
 The only file that relies on how Twisted's transports work inside; the bounds in
 setup.cfg and the conformance tests, which run over both paths, hold that together.
@@ -17,10 +17,10 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.lights import NOTHING_TO_SHOW, Light, RuleText
 from voicestatus.core.ports import Lights
 from voicestatus.devices.metrics import DeviceMetrics
-from voicestatus.devices.wire import OK, frame_of
+from voicestatus.devices.wire import OK, frame_of, rich_frame_of, texts_in
 
 READ_BYTES = 4096
 
@@ -211,18 +211,25 @@ def _buffered(transport: Transport) -> int:
 
 
 class Sign(Protocol):
-    """What a group asks of a connected device."""
+    """What a crowd asks of a connected device."""
 
     transport: Transport
     path: Path
+    crowd: "Crowd | None"
+    """Where it stands now; kept by the crowd."""
+    joined_at: float
 
     def fail(self) -> None:
         """End the connection at once: something of ours broke on it."""
         ...
 
 
-class Group:
-    """All signs with one scope. Follows their light once.
+KEPT_FRAMES = 8
+"""How many of the last frames a crowd remembers, for who asks why."""
+
+
+class Crowd:
+    """Signs that are sent the same bytes.
 
     A light is a level, not an event: a sign that cannot take a frame yet is late,
     and gets the newest one when it can, or none if that is what it shows already.
@@ -231,70 +238,94 @@ class Group:
     _log = Logger()
 
     def __init__(
-        self,
-        lights: Lights,
-        scope: Scope,
-        metrics: DeviceMetrics,
-        flipped: Callable[[], object],
+        self, group: "Group", metrics: DeviceMetrics, wall: Callable[[], float]
     ) -> None:
-        self.scope = scope
-        self._metrics, self._flipped = metrics, flipped
+        self.group = group
+        self._metrics, self._wall = metrics, wall
         self._frame: bytes | None = None
+        self._frames: tuple[tuple[float, bytes], ...] = ()
         self._near: set[Sign] = set()
         """Signs on the direct path."""
         self._far: set[Sign] = set()
         self._late: dict[Sign, bytes | None] = {}
-        self._leave_lights = lights.follow(scope, self._tell)
 
     def __len__(self) -> int:
         return len(self._near) + len(self._far)
 
-    def close(self) -> None:
-        self._leave_lights()
-
-    def join(self, sign: Sign) -> None:
-        """Welcome a sign: `OK` and the light are two messages in one write."""
-        (self._near if sign.path is DIRECT else self._far).add(sign)
+    def welcome(self, sign: Sign) -> None:
+        """Take a new sign: `OK` and the light are two messages in one write."""
+        self._add(sign)
         sign.path.put(sign.transport, OK + (self._frame or b""))
 
-    def leave(self, sign: Sign) -> None:
-        self._near.discard(sign)
-        self._far.discard(sign)
-        self._late.pop(sign, None)
+    def take_over(self, sign: Sign) -> None:
+        """Take a sign from another crowd; what it shows already is not sent."""
+        before = sign.crowd
+        late = before is not None and sign in before._late  # noqa: SLF001 - one class
+        shown = None if before is None else before.shown_by(sign)
+        if before is not None:
+            before.leave(sign)
+        self._add(sign)
+        if late:
+            self._late[sign] = shown  # it comes back by itself
+        elif self._frame is not None and self._frame != shown:
+            self._offer(sign, self._frame, shown)
 
-    def _tell(self, light: Light) -> None:
-        before, self._frame = self._frame, frame_of(light)
-        if self._frame is None or self._frame == before or not len(self):
-            return
-        frame, late = self._frame, self._late
+    def leave(self, sign: Sign) -> None:
+        self._remove(sign)
+        sign.crowd = None
+
+    def shown_by(self, sign: Sign) -> bytes | None:
+        """Return the frame that a sign was last given; None: nobody knows."""
+        return self._late.get(sign, self._frame)
+
+    def texts_since(self, joined_at: float) -> tuple[tuple[float, str], ...]:
+        """Return the last texts, from the one that was shown at that time on."""
+        frames = self._frames
+        first = sum(at <= joined_at for at, _ in frames) - 1
+        return tuple(
+            (max(at, joined_at), text)
+            for at, frame in frames[max(first, 0) :]
+            for text in texts_in(frame)
+        )
+
+    def show(self, frame: bytes | None) -> bool:
+        """Send a frame to all; False: there was nothing to send, or nobody."""
+        before, self._frame = self._frame, frame
+        if frame is None or frame == before:
+            return False
+        self._frames = (*self._frames[1 - KEPT_FRAMES :], (self._wall(), frame))
+        if not len(self):
+            return False
+        late = self._late
         near = self._near.difference(late) if late else tuple(self._near)
         left = DIRECT.offer_all(near, frame)
-        direct, queued, superseded = len(near) - len(left), 0, 0
-        for sign in [*left, *late, *(self._far.difference(late))]:
-            try:
-                if sign in late:
-                    superseded += 1
-                elif (path := sign.path).offer(sign.transport, frame):
-                    if path.confirms:
-                        queued += 1
-                        self._wait(sign, frame)
-                    else:
-                        direct += 1
-                else:
-                    self._wait(sign, before)
-            except Exception:  # noqa: BLE001 - one sign must not darken the others
-                self._fail(sign)
-        self._flipped()
-        self._metrics.direct.inc(direct)
-        self._metrics.queued.inc(queued)
-        self._metrics.superseded.inc(superseded)
+        self._metrics.direct.inc(len(near) - len(left))
+        self._metrics.superseded.inc(len(late))
+        for sign in [*left, *self._far.difference(late)]:
+            self._offer(sign, frame, before)
+        return True
+
+    def _offer(self, sign: Sign, frame: bytes, shown: bytes | None) -> None:
+        """Send one sign a frame; it was last given `shown`."""
+        try:
+            if not sign.path.offer(sign.transport, frame):
+                self._wait(sign, shown)
+            elif sign.path.confirms:
+                self._metrics.queued.inc()
+                self._wait(sign, frame)
+            else:
+                self._metrics.direct.inc()
+        except Exception:  # noqa: BLE001 - one sign must not darken the others
+            self._fail(sign)
 
     def _wait(self, sign: Sign, shown: bytes | None) -> None:
         """Come back to a sign that was last given `shown`; None: nobody knows."""
-        self._late[sign] = shown
-        sign.path.when_free(sign.transport, partial(self._catch_up, sign))
+        if sign.crowd is self:
+            self._late[sign] = shown
+            sign.path.when_free(sign.transport, partial(_catch_up, sign))
 
-    def _catch_up(self, sign: Sign) -> None:
+    def catch_up(self, sign: Sign) -> None:
+        """Take it that a sign can take a frame again."""
         if sign not in self._late:
             return
         shown, frame = self._late.pop(sign), self._frame
@@ -309,40 +340,135 @@ class Group:
         except Exception:  # noqa: BLE001 - called by the reactor
             self._fail(sign)
 
+    def _add(self, sign: Sign) -> None:
+        (self._near if sign.path is DIRECT else self._far).add(sign)
+        sign.crowd, sign.joined_at = self, self._wall()
+
+    def _remove(self, sign: Sign) -> None:
+        self._near.discard(sign)
+        self._far.discard(sign)
+        self._late.pop(sign, None)
+
     def _fail(self, sign: Sign) -> None:
         self._log.failure("a device could not be told its light and is dropped")
-        self.leave(sign)
+        self._remove(sign)
         sign.fail()
 
 
-class Fanout:
-    """The groups that exist: one for each scope that a connected sign asked for."""
+def _catch_up(sign: Sign) -> None:
+    # It may stand in another crowd than the one that began to wait for it.
+    if sign.crowd is not None:
+        sign.crowd.catch_up(sign)
 
-    def __init__(self, lights: Lights, metrics: DeviceMetrics) -> None:
-        self._lights, self._metrics = lights, metrics
-        self._groups: dict[Scope, Group] = {}
+
+class Group:
+    """All signs with one rule. Follows their light once."""
+
+    def __init__(
+        self,
+        lights: Lights,
+        rule: RuleText,
+        metrics: DeviceMetrics,
+        wall: Callable[[], float],
+        flipped: Callable[[], object],
+    ) -> None:
+        self.rule, self.light = rule, NOTHING_TO_SHOW
+        self._lights, self._metrics, self._wall = lights, metrics, wall
+        self._flipped = flipped
+        self._crowds: dict[bool, Crowd] = {}
+        """Of signs that know `1` and `0` (False), and of those that know more."""
+        self._leave_lights = lights.follow(rule, self._tell, counted=False)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._crowds.values()))
+
+    def crowd(self, *, rich: bool) -> Crowd:
+        """Return where a sign of that kind stands."""
+        crowd = self._crowds.get(rich)
+        if crowd is None:
+            crowd = Crowd(self, self._metrics, self._wall)
+            crowd.show(_frame(self.light, rich=rich))
+            self._crowds[rich] = crowd
+            if rich:
+                self._follow(counted=True)
+        return crowd
+
+    def tidy(self) -> None:
+        """Give up what nobody needs any more."""
+        if (rich := self._crowds.get(True)) is not None and not rich:
+            del self._crowds[True]
+            self._follow(counted=False)
+
+    def close(self) -> None:
+        self._leave_lights()
+
+    def _follow(self, *, counted: bool) -> None:
+        # The new way first: left by everybody, the light would lose its timers.
+        leave, self._leave_lights = (
+            self._leave_lights,
+            self._lights.follow(self.rule, self._tell, counted=counted),
+        )
+        leave()
+
+    def _tell(self, light: Light) -> None:
+        self.light = light
+        flips = [
+            crowd.show(_frame(light, rich=rich))
+            for rich, crowd in tuple(self._crowds.items())
+        ]
+        if any(flips):
+            self._flipped()
+
+
+def _frame(light: Light, *, rich: bool) -> bytes | None:
+    return rich_frame_of(light) if rich else frame_of(light)
+
+
+class Fanout:
+    """The groups that exist: one for each rule that a connected sign follows."""
+
+    def __init__(
+        self, lights: Lights, metrics: DeviceMetrics, wall: Callable[[], float]
+    ) -> None:
+        self._lights, self._metrics, self._wall = lights, metrics, wall
+        self._groups: dict[RuleText, Group] = {}
         self.flips = 0
         """How many changes of a group's light were written to its signs."""
 
-    def join(self, sign: Sign, scope: Scope) -> Group:
-        """Welcome a sign into the group of its scope."""
-        group = self._groups.get(scope)
-        if group is None:
-            group = self._groups[scope] = Group(
-                self._lights, scope, self._metrics, self._flipped
-            )
-        group.join(sign)
-        return group
+    def join(self, sign: Sign, rule: RuleText) -> None:
+        """Welcome a sign into the group of its rule."""
+        self._group(rule).crowd(rich=False).welcome(sign)
 
-    def leave(self, sign: Sign, group: Group) -> None:
+    def move(self, sign: Sign, rule: RuleText, *, rich: bool) -> None:
+        """Let a sign show another rule's light, or the same in another form."""
+        before, crowd = sign.crowd, self._group(rule).crowd(rich=rich)
+        if before is not None and crowd is not before:
+            crowd.take_over(sign)
+            self._tidy(before.group)
+
+    def leave(self, sign: Sign) -> None:
         """Let a sign go; a group that nobody is in any more is closed."""
-        group.leave(sign)
-        if not group and group.scope in self._groups:
-            del self._groups[group.scope]
-            group.close()
+        if (crowd := sign.crowd) is not None:
+            crowd.leave(sign)
+            self._tidy(crowd.group)
 
     def __len__(self) -> int:
         return len(self._groups)
+
+    def _group(self, rule: RuleText) -> Group:
+        group = self._groups.get(rule)
+        if group is None:
+            group = self._groups[rule] = Group(
+                self._lights, rule, self._metrics, self._wall, self._flipped
+            )
+        return group
+
+    def _tidy(self, group: Group) -> None:
+        if group:
+            group.tidy()
+        elif self._groups.get(group.rule) is group:
+            del self._groups[group.rule]
+            group.close()
 
     def _flipped(self) -> None:
         self.flips += 1

@@ -75,3 +75,29 @@ class DeviceMetrics:
         self.direct = frames.labels("direct")
         self.queued = frames.labels("queued")
         self.superseded = frames.labels("superseded")
+        self.enrolled = Gauge(
+            "voicestatus_devices_enrolled",
+            "Devices in the registry, connected or not.",
+            registry=registry,
+        )
+        hellos = Counter(
+            "voicestatus_device_hellos",
+            "What a device's hello came to.",
+            ["outcome"],
+            registry=registry,
+        )
+        outcomes = (
+            *("known", "enrolled", "waiting", "stranger"),
+            *("already_enrolled", "wrong_id", "revoked"),
+        )
+        self.hellos = {outcome: hellos.labels(outcome) for outcome in outcomes}
+        self.statuses = Counter(
+            "voicestatus_device_statuses",
+            "Status messages of devices.",
+            registry=registry,
+        )
+        self.invalid_texts = Counter(
+            "voicestatus_device_invalid_texts",
+            "JSON texts of devices that made no sense.",
+            registry=registry,
+        )

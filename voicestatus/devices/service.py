@@ -1,8 +1,11 @@
 """Devices on the network: the factory behind `WS_PATH`, and its beat."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sized
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
+from sys import intern
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -11,17 +14,21 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from voicestatus.core.errors import ProtocolError
+from voicestatus.core.lights import EVERYTHING, NOTHING_TO_SHOW, Light, RuleText
+from voicestatus.core.penalty import PenaltyBox
 from voicestatus.core.ports import Lights
 from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import (
     QUEUED,
+    Crowd,
     Fanout,
-    Group,
     Path,
     path_to,
     tune,
 )
 from voicestatus.devices.frames import FrameProtocol
+from voicestatus.devices.here import Here
 from voicestatus.devices.keepalive import (
     PING_EVERY_S,
     SLICE,
@@ -29,21 +36,42 @@ from voicestatus.devices.keepalive import (
     PingWheel,
     Seldom,
 )
+from voicestatus.devices.later import Later
 from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.registry import Registry
 from voicestatus.devices.session import (
     AUTH_WITHIN_S,
+    Ask,
     Close,
     DeviceSession,
     Effect,
+    Hear,
     Hold,
     Holding,
     Key,
-    PenaltyBox,
+    Known,
+    LetIn,
+    PutOff,
     Refuse,
-    Welcome,
+    Remove,
 )
 from voicestatus.devices.upgrade import Accepted, Refused, refuse
-from voicestatus.devices.wire import GOING_AWAY, NOAUTH, PING, PONG
+from voicestatus.devices.wire import (
+    GOING_AWAY,
+    NOAUTH,
+    PING,
+    PONG,
+    REMOVED,
+    TRY_LATER,
+    FromDevice,
+    Hello,
+    OtaReport,
+    Problem,
+    Status,
+    decode,
+    encode,
+    text_frame,
+)
 
 BEAT_S = 0.5
 CLOSE_WITHIN_S = 2.0
@@ -54,6 +82,9 @@ RETRY_AFTER_S = 5
 """As long as a stranger can stay a stranger: then one more may come."""
 MAX_UNREAD_BYTES = 8192
 """A device that asks for more pongs than this without reading one is no device."""
+MAX_COMPLAINTS = 3
+"""How often a device is told in one connection that it makes no sense."""
+MAX_DIALLED = 200
 
 
 class DeviceProtocol(FrameProtocol):
@@ -63,8 +94,13 @@ class DeviceProtocol(FrameProtocol):
     path: Path = QUEUED
     address: str | None = None
     """The client's IP address, by a trusted proxy's word if there is one."""
-    group: Group | None = None
-    slot = missed = 0
+    dialled = ""
+    rule: RuleText = EVERYTHING
+    crowd: Crowd | None = None
+    joined_at = 0.0
+    here: Here | None = None
+    """What the registry knows of it, once it is let in."""
+    slot = missed = complaints = 0
 
     # ---- a connection's life -------------------------------------------------------
 
@@ -91,7 +127,8 @@ class DeviceProtocol(FrameProtocol):
 
     def upgraded(self, request: Accepted) -> None:
         factory = self.factory
-        self.scope = request.scope
+        self.rule = request.rule
+        self.dialled = _dialled(request)
         self.session = DeviceSession(factory.key, factory.box)
 
     def refused(self, answer: Refused) -> None:
@@ -147,26 +184,94 @@ class DeviceProtocol(FrameProtocol):
         else:
             self._perform(self.session.silence())
 
-    def go_away(self) -> None:
-        """Close because the server stops. The light stays as it is."""
+    def go_away(self, close: bytes = GOING_AWAY) -> None:
+        """Close with a code. The light stays as it is."""
         if self.state == self.STATE_OPEN:
-            # Autobahn's sendClose does not take 1001. Source: RFC 6455 7.4.1.
-            self.path.put(self.transport, GOING_AWAY)
+            # Autobahn's sendClose does not take these codes. Source: RFC 6455 7.4.1.
+            self.path.put(self.transport, close)
         self.factory.begin_to_close(self)
         self.dropConnection()
 
+    def judge_again(self) -> None:
+        """Take it that the registry knows more than when a token was judged."""
+        if self.state == self.STATE_OPEN:
+            self._perform(self.session.once_more())
+
+    # ---- what the registry asks of it ----------------------------------------------
+
+    def follow(self, rule: RuleText, *, rich: bool) -> None:
+        self.factory.fanout.move(self, rule, rich=rich)
+
+    def send(self, text: bytes) -> None:
+        if self.state != self.STATE_OPEN:
+            return
+        if self.path.pending_bytes(self.transport) > MAX_UNREAD_BYTES:
+            self.fail()
+        else:
+            self.path.put(self.transport, text_frame(text))
+
+    def dismiss(self, id_: str | None = None) -> None:
+        self.session.end()
+        self.factory.dismiss(self, id_)
+
+    def showing(self) -> tuple[Light, tuple[tuple[float, str], ...]]:
+        if self.crowd is None:
+            return NOTHING_TO_SHOW, ()
+        return self.crowd.group.light, self.crowd.texts_since(self.joined_at)
+
+    # ---- what its session says -----------------------------------------------------
+
     def _perform(self, effects: list[Effect]) -> None:
+        factory = self.factory
         for effect in effects:
             match effect:
-                case Welcome():
-                    self.group = self.factory.welcome(self)
+                case LetIn(known):
+                    factory.let_in(self, known)
+                case Ask(token):
+                    verdict, now = factory.registry.judge(token), factory.now()
+                    self._perform(self.session.judged(verdict, self.address or "", now))
+                case Hear(text):
+                    factory.later.add(partial(self._read, text))
                 case Refuse(reason):
                     self.path.put(self.transport, NOAUTH)
-                    self.factory.turned_away(self, reason.value)
+                    factory.turned_away(self, reason.value)
                 case Hold(seconds):
-                    self.factory.hold(self, seconds)
+                    factory.hold(self, seconds)
                 case Close():
                     self.sendClose()
+                case PutOff():
+                    self.go_away(TRY_LATER)
+                case Remove():
+                    self.go_away(REMOVED)
+
+    def _read(self, text: bytes) -> None:
+        if not self.session.read(text) or self.here is None:
+            return
+        try:
+            self._take(decode(text), self.here)
+        except ProtocolError as e:
+            self.factory.metrics.invalid_texts.inc()
+            self.complaints += 1
+            if self.complaints <= MAX_COMPLAINTS:
+                self.send(encode(Problem("INVALID_MESSAGE", str(e))))
+
+    def _take(self, message: FromDevice, here: Here) -> None:
+        registry = self.factory.registry
+        match message:
+            case Hello():
+                registry.hello(here, message)
+            case Status():
+                registry.status(here, message)
+            case OtaReport():
+                pass
+
+
+def _dialled(request: Accepted) -> str:
+    """Return what was dialled, with `guild` or `channel` and nothing else."""
+    if request.rule == EVERYTHING:
+        return intern(request.path[:MAX_DIALLED])
+    ((key, (value,)),) = json.loads(request.rule).items()
+    return f"{request.path[:MAX_DIALLED]}?{key.removesuffix('s')}={value}"
 
 
 class DeviceFactory(ServerFactory[DeviceProtocol]):
@@ -184,12 +289,17 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         clock: IReactorTime,
         metrics: DeviceMetrics,
         door: Door,
+        registry: Registry,
+        wall: Callable[[], float],
     ) -> None:
-        """Let in who knows `token`."""
+        """Let in who knows `token`, or has a token that `registry` knows."""
         self.now = clock.seconds
         self.key, self.box = Key(token), PenaltyBox()
-        self.door, self.metrics = door, metrics
-        self.fanout = Fanout(lights, metrics)
+        self.swaps = PenaltyBox()
+        """Devices of which another connection came soon after the last."""
+        self.door, self.metrics, self.registry = door, metrics, registry
+        self.fanout = Fanout(lights, metrics, wall)
+        self.later = Later(clock)
         self.wheel = PingWheel[DeviceProtocol](slots=int(PING_EVERY_S / BEAT_S))
         self.waiting = Deadlines[DeviceProtocol](AUTH_WITHIN_S)
         self.closing = Deadlines[DeviceProtocol](CLOSE_WITHIN_S)
@@ -201,6 +311,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._turned_away, self._refused, self._violated = Seldom(), Seldom(), Seldom()
         metrics.connections.set_function(lambda: self.connected)
         metrics.held.set_function(lambda: len(self.held))
+        registry.when_loaded().addCallback(self._judge_again)
 
     @property
     def flips(self) -> int:
@@ -217,12 +328,12 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
 
     # ---- what its connections report -----------------------------------------------
 
-    def welcome(self, device: DeviceProtocol) -> Group:
-        group = self.fanout.join(device, device.scope)
+    def let_in(self, device: DeviceProtocol, known: Known | None) -> None:
         self._answered(device)
+        here = device.here = self.registry.arrive(device, known)
         self.wheel.add(device)
         self.connected += 1
-        return group
+        self.fanout.join(device, self.registry.rule_of(here))
 
     def turned_away(self, device: DeviceProtocol, reason: str) -> None:
         self._answered(device)
@@ -264,6 +375,18 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         if oldest is not None:
             oldest.sendClose()
 
+    def dismiss(self, device: DeviceProtocol, id_: str | None) -> None:
+        """End a connection, later if the device came back more than once lately.
+
+        Two signs with one token would else take the line from each other as fast as
+        the network lets them.
+        """
+        hold_s = 0.0 if id_ is None else self.swaps.fail(id_, self.now())
+        if hold_s:
+            self.hold(device, hold_s)
+        else:
+            device.go_away(REMOVED)
+
     def begin_to_close(self, device: DeviceProtocol) -> None:
         """Tell it nothing more; cut it off should it not close in time."""
         self._take_out(device)
@@ -285,11 +408,16 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self.waiting.discard(device)
         self.closing.discard(device)
         self.held.release(device)
-        if (group := device.group) is not None:
-            device.group = None
+        if (here := device.here) is not None:
+            device.here = None
             self.connected -= 1
             self.wheel.remove(device)
-            self.fanout.leave(device, group)
+            self.fanout.leave(device)
+            self.registry.depart(here)
+
+    def _judge_again(self, _: None) -> None:
+        for device in tuple(self.waiting):
+            self.later.add(device.judge_again)
 
     # ---- time ----------------------------------------------------------------------
 
@@ -299,6 +427,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._each(alive, DeviceProtocol.ping)
         self._each(dead, DeviceProtocol.give_up)
         self.box.forgive(self.now())
+        self.swaps.forgive(self.now())
 
     def settle(self) -> bool:
         """End those whose time is over, a slice of them; True: there may be more."""
@@ -330,6 +459,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
     def shut(self) -> Deferred[None]:
         """Refuse new ones and tell those that are here; fires when all have gone."""
         self._stopping = True
+        self.later.clear()
         gone: Deferred[None] = Deferred()
         self._each(tuple(self._everyone()), DeviceProtocol.go_away)
         if self._anybody():

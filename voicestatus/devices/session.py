@@ -1,4 +1,4 @@
-"""What to do about one device's connection, and about those that keep failing. Pure."""
+"""What to do about one device's connection, and about those that are held. Pure."""
 
 import hmac
 from collections import OrderedDict
@@ -8,10 +8,14 @@ from enum import Enum
 from hashlib import sha256
 from typing import Generic, TypeVar
 
+from voicestatus.core.fleet import is_own
+from voicestatus.core.penalty import PenaltyBox
 from voicestatus.devices.wire import parse_auth
 
 AUTH_WITHIN_S = 5.0
 """Source: esp-ws.ts, `AUTH_TIMEOUT_MS`."""
+MAX_UNREAD_TEXTS, MAX_UNREAD_BYTES = 16, 4096
+"""A device that says more than one of these before it is read is no device."""
 
 
 class Reason(Enum):
@@ -23,8 +27,48 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """Say `OK` and show the light from now on."""
+class Known:
+    """A verdict: the token is this device's own. `digest` stands for the token."""
+
+    id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """A verdict: the token is nobody's that may come in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """A verdict: it can not be told yet; what is not known is not refused."""
+
+
+Verdict = Known | Nobody | Unsure
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """Say `OK` and show the light from now on; None: to a stranger."""
+
+    known: Known | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Find out whose token this is, and say it by `judged`."""
+
+    token: bytes
+
+    def __repr__(self) -> str:
+        return "Ask()"
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Read a text of version 2, when there is time for it."""
+
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +93,17 @@ class Close:
     """Close the connection now."""
 
 
-Effect = Welcome | Refuse | Hold | Close
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Close, and ask to come again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Close, for it is not wanted."""
+
+
+Effect = LetIn | Ask | Hear | Refuse | Hold | Close | PutOff | Remove
 
 
 class Key:
@@ -61,48 +115,6 @@ class Key:
     def fits(self, token: bytes) -> bool:
         # Digests are equally long, so that not even the length can be measured.
         return hmac.compare_digest(sha256(token).digest(), self._digest)
-
-
-class PenaltyBox:
-    """Remembers which addresses failed lately, at most `max_addresses` of them.
-
-    A device with a wrong token dials again as fast as the network lets it
-    (Source: firmware main.cpp:721 sets the reconnect interval to 0). Being kept on
-    the line slows it down; a closed door does not.
-    """
-
-    def __init__(
-        self,
-        first_s: float = 5.0,
-        longest_s: float = 60.0,
-        forget_after_s: float = 600.0,
-        max_addresses: int = 4096,
-    ) -> None:
-        self._first_s, self._longest_s = first_s, longest_s
-        self._forget_after_s, self._max = forget_after_s, max_addresses
-        self._next: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def fail(self, address: str, now_s: float) -> float:
-        """Count a failure; return for how long it is to be held, 0 for the first."""
-        hold_s, at_s = self._next.pop(address, (0.0, now_s))
-        if now_s - at_s > self._forget_after_s:
-            hold_s = 0.0
-        longer_s = min(max(2 * hold_s, self._first_s), self._longest_s)
-        self._next[address] = longer_s, now_s
-        if len(self._next) > self._max:
-            self._next.popitem(last=False)
-        return hold_s
-
-    def forgive(self, now_s: float) -> None:
-        """Forget those that have been quiet for long enough."""
-        while self._next:
-            address, (_, at_s) = next(iter(self._next.items()))
-            if now_s - at_s <= self._forget_after_s:
-                break
-            del self._next[address]
-
-    def __len__(self) -> int:
-        return len(self._next)
 
 
 K = TypeVar("K", bound=Hashable)
@@ -139,30 +151,94 @@ class Holding(Generic[K]):
         return iter(self._until)
 
 
+class _State(Enum):
+    NEW = "new"
+    UNJUDGED = "unjudged"
+    IN = "in"
+    OUT = "out"
+
+
 class DeviceSession:
     """One connection, from its upgrade on."""
 
-    __slots__ = ("_answered", "_box", "_key")
+    __slots__ = ("_box", "_key", "_state", "_token", "_unread", "_unread_bytes")
 
     def __init__(self, key: Key, box: PenaltyBox) -> None:
         self._key, self._box = key, box
-        self._answered = False
+        self._state = _State.NEW
+        self._token = b""
+        self._unread = self._unread_bytes = 0
 
     def text(self, payload: bytes, address: str, now_s: float) -> list[Effect]:
-        """Take a text message. Only the first one says anything in version 1."""
-        if self._answered:
+        """Take a text message. After `OK` only those of version 2 say anything."""
+        match self._state:
+            case _State.NEW:
+                return self._auth(payload, address, now_s)
+            case _State.IN if payload.startswith(b"{"):
+                return self._hear(payload)
+            case _:
+                return []
+
+    def read(self, text: bytes) -> bool:
+        """Take it that a text is about to be read; False: it is too late for that."""
+        self._unread -= 1
+        self._unread_bytes -= len(text)
+        return self._state is _State.IN
+
+    def judged(self, verdict: Verdict, address: str, now_s: float) -> list[Effect]:
+        """Take whose the token is that was shown."""
+        if self._state is not _State.UNJUDGED:
             return []
-        self._answered = True
-        token = parse_auth(payload)
-        if token is not None and self._key.fits(token):
-            return [Welcome()]
-        reason = Reason.NOT_AUTH if token is None else Reason.WRONG_TOKEN
-        hold_s = self._box.fail(address, now_s)
-        return [Refuse(reason), Hold(hold_s) if hold_s else Close()]
+        match verdict:
+            case Known():
+                self._state, self._token = _State.IN, b""
+                return [LetIn(verdict)]
+            case Nobody():
+                return self._refuse(Reason.WRONG_TOKEN, address, now_s)
+            case Unsure():
+                return []
+
+    def once_more(self) -> list[Effect]:
+        """Take it that more is known now than when a token was judged."""
+        return [Ask(self._token)] if self._state is _State.UNJUDGED else []
 
     def silence(self) -> list[Effect]:
         """Take it that nothing was said in time; that is no offence."""
-        if self._answered:
-            return []
-        self._answered = True
-        return [Refuse(Reason.SILENCE), Close()]
+        before, self._state = self._state, _State.OUT
+        match before:
+            case _State.NEW:
+                return [Refuse(Reason.SILENCE), Close()]
+            case _State.UNJUDGED:
+                return [PutOff()]
+            case _:
+                self._state = before
+                return []
+
+    def end(self) -> None:
+        """Take it that the connection is about to end: nothing is heard any more."""
+        self._state = _State.OUT
+
+    def _auth(self, payload: bytes, address: str, now_s: float) -> list[Effect]:
+        token = parse_auth(payload)
+        if token is None:
+            return self._refuse(Reason.NOT_AUTH, address, now_s)
+        if self._key.fits(token):
+            self._state = _State.IN
+            return [LetIn()]
+        if is_own(token):
+            self._state, self._token = _State.UNJUDGED, token
+            return [Ask(token)]
+        return self._refuse(Reason.WRONG_TOKEN, address, now_s)
+
+    def _hear(self, text: bytes) -> list[Effect]:
+        self._unread += 1
+        self._unread_bytes += len(text)
+        if self._unread <= MAX_UNREAD_TEXTS and self._unread_bytes <= MAX_UNREAD_BYTES:
+            return [Hear(text)]
+        self._state = _State.OUT
+        return [Remove()]
+
+    def _refuse(self, reason: Reason, address: str, now_s: float) -> list[Effect]:
+        self._state, self._token = _State.OUT, b""
+        hold_s = self._box.fail(address, now_s)
+        return [Refuse(reason), Hold(hold_s) if hold_s else Close()]

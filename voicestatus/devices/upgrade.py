@@ -9,8 +9,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from voicestatus.core.errors import ProtocolError
-from voicestatus.core.lights import Scope
-from voicestatus.devices.wire import scope_of
+from voicestatus.core.lights import RuleText
+from voicestatus.devices.wire import rule_of
 
 MAX_HEAD_BYTES = 8192
 
@@ -18,7 +18,7 @@ MAX_HEAD_BYTES = 8192
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"[+/0-9A-Za-z]{22}==", re.ASCII)
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110 5.6.2
-_TARGET = re.compile(r"[^\s?#\x7f-\xff]+(?:\?([^\s#]*))?")
+_TARGET = re.compile(r"([^\s?#\x7f-\xff]+)(?:\?([^\s#]*))?")
 # No control character in a value: a line feed alone hides a header from one of two
 # readers. Source: RFC 9110 5.5.
 _HEADER = re.compile(
@@ -32,7 +32,9 @@ class Accepted:
     """`response` is to be sent; from then on both ends speak WebSocket."""
 
     response: bytes
-    scope: Scope
+    path: str
+    """Of the target, without the query."""
+    rule: RuleText
     headers: Mapping[str, str]
 
 
@@ -66,7 +68,7 @@ def answer(head: bytes) -> Accepted | Refused:
     try:
         headers = _headers(fields.removesuffix("\r\n"))
         key, protocol = _negotiate(headers)
-        scope = scope_of(target[1] or "")
+        rule = rule_of(target[2] or "")
     except ProtocolError as e:
         return refuse(HTTPStatus.BAD_REQUEST, str(e))
     if headers.get("sec-websocket-version") != "13":
@@ -81,7 +83,8 @@ def answer(head: bytes) -> Accepted | Refused:
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol),
-        scope,
+        target[1],
+        rule,
         MappingProxyType(headers),
     )
 

@@ -1,5 +1,6 @@
 """The HTTP side of the one port: its access log and what it does not take."""
 
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,17 +20,36 @@ class BoundedRequest(Request):
     Twisted keeps bodies in memory and in temporary files without a bound.
     """
 
+    _refused = False
+
     def handleContentChunk(self, data: bytes) -> None:
         channel: Any = self.channel
         if self.content is None or self.content.tell() + len(data) <= MAX_BODY_BYTES:
             super().handleContentChunk(data)
         elif not channel.transport.disconnecting:
+            self._refused = True
             status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            channel.transport.write(
-                f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
-                "Content-Length: 0\r\n\r\n".encode()
-            )
+            headers, body = channel.site.too_large(self)
+            head = [
+                f"HTTP/1.1 {status.value} {status.phrase}",
+                "Connection: close",
+                f"Content-Length: {len(body)}",
+                *(f"{name}: {value}" for name, value in headers.items()),
+            ]
+            channel.transport.write("\r\n".join([*head, "", ""]).encode() + body)
             channel.loseConnection()
+
+    def process(self) -> None:
+        if not self._refused:  # what came may have been the end of the body
+            super().process()
+
+
+TooLarge = Callable[[Request], tuple[Mapping[str, str], bytes]]
+"""Makes headers and body of the answer to a body that is too large."""
+
+
+def _nothing(_: Request) -> tuple[Mapping[str, str], bytes]:
+    return {}, b""
 
 
 class Page(Resource):
@@ -56,8 +76,11 @@ class QuietSite(Site):
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, root: IResource, clock: IReactorTime) -> None:
+    def __init__(
+        self, root: IResource, clock: IReactorTime, too_large: TooLarge = _nothing
+    ) -> None:
         super().__init__(root, BoundedRequest, timeout=IDLE_S, reactor=clock)
+        self.too_large = too_large
 
     def log(self, request: HttpRequest) -> None:
         self._log.debug(

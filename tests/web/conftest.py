@@ -1,0 +1,393 @@
+"""The admin side as it is put together, in memory, and who asks it."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+import pytest_twisted
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from prometheus_client import CollectorRegistry
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.test import iosim
+
+from voicestatus.core.addresses import Addresses, parse_networks
+from voicestatus.core.admission import Limits
+from voicestatus.core.fleet import Enrolment
+from voicestatus.core.guild import Channel, Voice
+from voicestatus.core.lights import EVERYTHING, Light, RuleText
+from voicestatus.core.presence import (
+    Event,
+    GuildArrived,
+    Presence,
+    SessionBegan,
+    VoiceUpdated,
+)
+from voicestatus.devices.door import Door
+from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
+from voicestatus.devices.registry import Here, Registry
+from voicestatus.devices.wire import Hello
+from voicestatus.hub import Hub
+from voicestatus.lights import Counting, LightGroups
+from voicestatus.services import Row
+from voicestatus.store.memory import MemoryStore
+from voicestatus.web.admin import AdminSide
+from voicestatus.web.front import Front, UpgradeResource
+from voicestatus.web.health import ExactTree
+from voicestatus.web.site import QuietSite
+
+TOKEN = "open-sesame"
+GUILD, ROOM, AFK, ME, PERSON = 101, 201, 202, 301, 302
+NOW = 1_795_000_000.0
+
+
+@dataclass
+class Answer:
+    """What came back; `status` is 0 while nothing has."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of an error; all of the one shape is there."""
+        assert self.headers["content-type"] == "application/json"
+        error = self.json["error"]
+        assert set(error) == {"code", "message", "details", "requestId"}
+        assert error["requestId"] == self.headers["x-request-id"]
+        code: str = error["code"]
+        return code
+
+
+class Visitor:
+    """A connection to the site, in memory."""
+
+    def __init__(self, site: QuietSite, host: str) -> None:
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", host, 4711))
+        self.protocol = site.buildProtocol(self.transport.getPeer())
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def leave(self) -> None:
+        from twisted.internet.error import ConnectionDone
+        from twisted.python.failure import Failure
+
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    @property
+    def answer(self) -> Answer:
+        head, end, body = self.transport.value().partition(b"\r\n\r\n")
+        if not end:
+            return Answer()
+        first, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.split(": ", 1) for line in lines)
+        headers = {name.lower(): value for name, value in pairs}
+        assert "transfer-encoding" not in headers
+        return Answer(int(first.split()[1]), headers, body)
+
+
+class Sign:
+    """A device's connection as the registry sees it."""
+
+    def __init__(self) -> None:
+        self.address: str | None = "192.0.2.7"
+        self.dialled = "/ws"
+        self.rule = EVERYTHING
+        self.texts: list[bytes] = []
+        self.follows: RuleText | None = None
+        self.dismissed = False
+
+    def follow(self, rule: RuleText, *, rich: bool) -> None:
+        self.follows = rule
+
+    def send(self, text: bytes) -> None:
+        self.texts.append(text)
+
+    def dismiss(self, id_: str | None = None) -> None:
+        self.dismissed = True
+
+    def showing(self) -> tuple[Light, tuple[tuple[float, str], ...]]:
+        return Light(known=True, on=True, count=2), ((NOW, "1"),)
+
+
+class Store(MemoryStore):
+    """A store that can be made to wait before it writes, or to have a defect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: Deferred[None] | None = None
+        self.defect: Exception | None = None
+
+    async def write(self, *changes: Any, fence: Any = None) -> int:
+        if self.gate is not None:
+            await self.gate
+        if self.defect is not None:
+            raise self.defect
+        return await super().write(*changes, fence=fence)
+
+
+class Side:
+    """All of the admin side, around a registry, a hub and a store of its own."""
+
+    def __init__(
+        self, trusted: str = "", clock: Any = None, limits: Limits | None = None
+    ) -> None:
+        self.clock, self.store = clock or Clock(), Store()
+        self.metrics = CollectorRegistry()
+        self.hub = Hub(Presence())
+        ids, tokens = count(1), count(1)
+        self.lights = LightGroups(
+            self.hub, self.clock, self.wall, Counting(), 60.0, hold=True
+        )
+        self.devices = Registry(
+            self.store,
+            self.clock,
+            DeviceMetrics(self.metrics),
+            enrolment=Enrolment.OPEN,
+            wall=self.wall,
+            make_token=lambda: f"{next(tokens):043d}",
+        )
+        self.door = Door(
+            self.clock,
+            DoorMetrics(self.metrics),
+            limits or Limits(),
+            Addresses(parse_networks(trusted)),
+        )
+        self.admin = AdminSide(
+            token=TOKEN,
+            hub=self.hub,
+            devices=self.devices,
+            explainer=self.lights,
+            documents=self.store,
+            door=self.door,
+            metrics=self.metrics,
+            clock=self.clock,
+            wall=self.wall,
+            new_id=lambda: f"r{next(ids)}",
+            version="1.2.3",
+            device_path="/ws",
+        )
+        self.root = ExactTree({})
+        self.root.putChild(b"api", self.admin.pages)
+        self.site = QuietSite(self.root, self.clock, self.admin.too_large)
+        self.browsers: list[Browser] = []
+        self.running = Row()
+        for part in (self.store, self.lights, self.devices, self.admin):
+            part.setServiceParent(self.running)
+
+    def wall(self) -> float:
+        return NOW + self.clock.seconds()
+
+    def visit(self, host: str = "192.0.2.1") -> Visitor:
+        return Visitor(self.site, host)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = TOKEN,
+        headers: dict[str, str] | None = None,
+        host: str = "192.0.2.1",
+    ) -> Answer:
+        """Ask for something below `/api/v1`; `body` is JSON, or bytes as they are."""
+        return self.open(method, path, body, headers, token=token, host=host).answer
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+        *,
+        token: str | None = None,
+        host: str = "192.0.2.1",
+    ) -> Visitor:
+        """Ask, and do not hang up: the answer may take its time."""
+        visitor = self.visit(host)
+        visitor.send(request(method, f"/api/v1{path}", body, token, headers))
+        return visitor
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics.get_sample_value(name, labels) or 0.0
+
+    def people_come(self) -> None:
+        """Discord names one guild, where one person sits in a room."""
+        for event in (
+            SessionBegan(0, ME, frozenset({GUILD})),
+            GuildArrived(
+                0,
+                GUILD,
+                "The Guild",
+                AFK,
+                (Channel(AFK, "afk", 2, None, 1), Channel(ROOM, "room", 2, None, 0)),
+                (),
+            ),
+        ):
+            self.hub.apply(event)
+        self.person(ROOM)
+
+    def person(self, channel: int | None, user: int = PERSON) -> None:
+        """A person goes somewhere, or None: away."""
+        voice = None if channel is None else Voice(user, channel)
+        event: Event = VoiceUpdated(GUILD, user, voice, bot=False)
+        self.hub.apply(event)
+
+    def sign(self, id_: str | None = None, **hello: Any) -> tuple[Sign, Here]:
+        """A device connects with the shared token; with an id it says hello."""
+        sign = Sign()
+        here = self.devices.arrive(sign, None)
+        if id_ is not None:
+            self.devices.hello(here, Hello(id=id_, **hello))
+            self.clock.advance(0)
+        return sign, here
+
+
+def request(
+    method: str,
+    path: str,
+    body: object = None,
+    token: str | None = TOKEN,
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    """Write a request as it goes over the wire."""
+    sent = {"Host": "sign.example"}
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    content = b""
+    if body is not None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent |= {
+            "Content-Type": "application/json",
+            "Content-Length": f"{len(content)}",
+        }
+    sent |= headers or {}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in sent.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+
+
+class Browser(WebSocketClientProtocol):
+    """An admin's end of the live channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
+        self.closed: tuple[int | None, str | None] | None = None
+        self.pump: Any = None
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.heard.append(json.loads(payload))
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.closed = code, reason
+
+    def say(self, message: object) -> None:
+        """Send a text as it is, or anything else as JSON."""
+        text = message if isinstance(message, str) else json.dumps(message)
+        self.sendMessage(text.encode())
+        self.pump.flush()
+
+    def of(self, type_: str) -> list[Any]:
+        return [message for message in self.heard if message["type"] == type_]
+
+
+@pytest.fixture
+def dial() -> Callable[..., Browser]:
+    """Open a socket to a side; with `say` that is its first text."""
+
+    def dial(side: Side, say: str | None = f"AUTH:{TOKEN}") -> Browser:
+        factory = WebSocketClientFactory(
+            "ws://sign.example/admin/ws", reactor=side.clock
+        )
+        factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
+        browser = Browser()
+        browser.factory = factory
+        server = side.admin.socket.buildProtocol(None)
+        host = IPv4Address("TCP", "192.0.2.1", 4711)
+        browser.pump = iosim.connect(
+            server,
+            iosim.FakeTransport(server, isServer=True, peerAddress=host),
+            browser,
+            iosim.FakeTransport(browser, isServer=False),
+        )
+        side.browsers.append(browser)
+        browser.pump.flush()
+        if say is not None:
+            browser.say(say)
+            for _ in range(100):
+                side.clock.advance(0)
+                browser.pump.flush()
+        return browser
+
+    return dial
+
+
+@pytest.fixture
+def make_side() -> Iterator[Callable[..., Side]]:
+    sides: list[Side] = []
+
+    def make(**how: Any) -> Side:
+        side = Side(**how)
+        side.running.startService()
+        sides.append(side)
+        return side
+
+    yield make
+    for side in sides:
+        stopped: Deferred[None] = side.running.stopService()
+        for _ in range(5):
+            side.clock.advance(1)
+            for browser in side.browsers:
+                browser.pump.flush()
+        assert stopped.called
+
+
+@pytest.fixture
+def side(make_side: Callable[..., Side]) -> Side:
+    return make_side()
+
+
+@pytest_twisted.async_yield_fixture
+async def real_side() -> AsyncIterator[tuple[Side, int]]:
+    """A side on a real port of this machine, behind the front; and the port."""
+    from twisted.internet import reactor
+
+    side = Side(clock=reactor)
+    socket = side.admin.socket
+    side.root.putChild(b"admin", ExactTree({"/ws": UpgradeResource(socket)}))
+    front = Front(reactor, side.site, {b"/admin/ws": socket}, side.door)
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    side.running.startService()
+    port = await endpoint.listen(front)
+    yield side, port.getHost().port
+    await port.stopListening()
+    await side.running.stopService()
+
+
+@pytest.fixture
+def request_bytes() -> Callable[..., bytes]:
+    return request
+
+
+@pytest.fixture
+def admin_token() -> str:
+    return TOKEN
+
+
+@pytest.fixture
+def now() -> float:
+    return NOW

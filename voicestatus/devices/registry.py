@@ -1,0 +1,444 @@
+"""Who the devices are, and which of them are here."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import count
+from sys import intern
+from typing import Literal
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from voicestatus.core.errors import ProtocolError, Refusal
+from voicestatus.core.fleet import (
+    STRANGER,
+    Device,
+    Enrolment,
+    Record,
+    Vitals,
+    digest_of,
+    is_id,
+    issue,
+    use,
+)
+from voicestatus.core.lights import EVERYTHING, Light, RuleText
+from voicestatus.devices.enrolling import Enrolling, TokenWish
+from voicestatus.devices.here import Connection, Frames, Here
+from voicestatus.devices.metrics import DeviceMetrics
+from voicestatus.devices.records import described
+from voicestatus.devices.session import Known, Nobody, Unsure, Verdict
+from voicestatus.devices.table import Table, not_found
+from voicestatus.devices.wire import Hello, Status, command_text
+from voicestatus.store.documents import Change, Documents
+
+MAX_DEVICES = 50_000
+"""Who knows the shared token can make devices up; not more than these."""
+
+Source = Literal["device", "address", "default"]
+
+
+class Unset:
+    """Stands for a key that a patch does not name."""
+
+
+UNSET = Unset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What an admin changes of a device; what is UNSET stays."""
+
+    name: str | Unset = UNSET
+    tags: tuple[str, ...] | Unset = UNSET
+    rule: RuleText | Unset | None = UNSET
+    approved: bool | Unset = UNSET
+    revoked: bool | Unset = UNSET
+
+    def on(self, record: Record) -> Record:
+        """Return the record with these changes."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {key: value for key, value in given.items() if value is not UNSET}
+        return replace(record, **named)
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What a connected device follows, and what it was told last."""
+
+    rule: RuleText
+    source: Source
+    """Whose rule: the device's own, its address's (`?guild=`), or nobody's."""
+    light: Light
+    frames: Frames
+    """(Unix seconds, text) of the last texts sent to its group, oldest first."""
+
+
+class Registry(Service):
+    """Knows the devices: those of the table, and the strangers that are connected.
+
+    Each write method does its own change and `also` (an audit entry) in one batch of
+    the store, then in memory, and tells the subscribers.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        documents: Documents,
+        clock: IReactorTime,
+        metrics: DeviceMetrics,
+        *,
+        enrolment: Enrolment,
+        wall: Callable[[], float],
+        make_token: Callable[[], str],
+        max_devices: int = MAX_DEVICES,
+    ) -> None:
+        """`make_token` returns 43 random characters, as `secrets.token_urlsafe(32)`."""
+        self._metrics, self._wall = metrics, wall
+        self._table = Table(documents, clock, self._wishes)
+        self._enrolling = Enrolling(
+            self._table,
+            clock,
+            metrics,
+            enrolment=enrolment,
+            wall=wall,
+            make_token=make_token,
+            max_devices=max_devices,
+            become=self._become,
+        )
+        self._here: dict[str, Here] = {}
+        """Devices that are connected; strangers are apart from them."""
+        self._strangers: dict[str, Here] = {}
+        # Not from 1: an id from before a restart should be nobody's.
+        self._numbers = count(int(wall() * 1000) % 2**48)
+        self._away: dict[str, Vitals] = {}
+        self._told: dict[object, Callable[[str], object]] = {}
+        self._waiting: list[Deferred[None]] = []
+        metrics.enrolled.set_function(lambda: len(self._table))
+
+    # ---- its life ------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Begin to read the table."""
+        super().startService()
+        self._table.open(self._loaded)
+
+    def stopService(self) -> Deferred[None]:
+        """Write what is not written yet; fires when that is done or refused."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._table.close())
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the table was read; until then nobody is known."""
+        return self._table.loaded
+
+    def when_loaded(self) -> Deferred[None]:
+        """Fire when the table is read, at once if it is."""
+        waiting: Deferred[None] = Deferred()
+        if self.loaded:
+            waiting.callback(None)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def _loaded(self) -> None:
+        self._enrolling.loaded()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    # ---- for the admin side: reading -----------------------------------------------
+
+    def devices(self) -> Iterable[Device]:
+        """All that are enrolled, by id, then strangers that are connected."""
+        for record in self._table:
+            yield self._device(record)
+        for here in tuple(self._strangers.values()):
+            yield _as_stranger(here)
+
+    def get(self, id_: str) -> Device | None:
+        if (here := self._strangers.get(id_)) is not None:
+            return _as_stranger(here)
+        record = self._table.get(id_)
+        return None if record is None else self._device(record)
+
+    def showing(self, id_: str) -> Showing | None:
+        """None: it is not connected."""
+        here = self._here.get(id_) or self._strangers.get(id_)
+        if here is None or here.connection is None:
+            return None
+        rule, source = self._rule_and_source(here)
+        light, frames = here.connection.showing()
+        return Showing(rule, source, light, frames)
+
+    def subscribe(self, tell: Callable[[str], object]) -> Callable[[], object]:
+        """Tell the id of each device that came, went, changed; return the way out.
+
+        Each status message is told too: bundle them.
+        """
+        self._told[key := object()] = tell
+        return lambda: self._told.pop(key, None)
+
+    # ---- for the admin side: writing -----------------------------------------------
+
+    async def create(
+        self, id_: str, patch: Patch, *, also: tuple[Change, ...] = ()
+    ) -> tuple[Device, str]:
+        """Enrol a device by hand; return it and its token.
+
+        :raises Refusal: `DEVICE_EXISTS`, `INVALID_ID`.
+        """
+        if not is_id(id_):
+            raise Refusal("INVALID_ID", "an id has 1 to 64 of A-Z a-z 0-9 . _ : -")
+        token, digest = self._enrolling.new_token()
+        record = issue(patch.on(Record(id=id_)), digest, self._wall())
+        await self._table.add(record, also)
+        self._tell(id_)
+        return self._device(record), token
+
+    async def change(
+        self, id_: str, patch: Patch, *, also: tuple[Change, ...] = ()
+    ) -> Device:
+        """:raises Refusal: `DEVICE_NOT_FOUND`, `NOT_ENROLLED`."""
+        self._refuse_stranger(id_)
+        record = await self._table.change(id_, patch.on, also)
+        if (here := self._here.get(id_)) is not None:
+            if record.revoked:
+                self._end(here, "revoked", f"device {id_} is revoked")
+            else:
+                self._follow(here)
+                self._enrolling.offer(here)
+        self._tell(id_)
+        return self._device(record)
+
+    async def forget(self, id_: str, *, also: tuple[Change, ...] = ()) -> None:
+        """Delete it; its tokens die, its connection ends.
+
+        :raises Refusal: `DEVICE_NOT_FOUND`, `NOT_ENROLLED`.
+        """
+        self._refuse_stranger(id_)
+        await self._table.remove(id_, also)
+        self._away.pop(id_, None)
+        if (here := self._here.get(id_)) is not None:
+            self._end(here, "forgotten", f"device {id_} is forgotten")
+        self._tell(id_)
+
+    async def rotate(self, id_: str, *, also: tuple[Change, ...] = ()) -> str:
+        """Give it a new token; the old ones are good until the new one is in use.
+
+        A connected version-2 device is sent it at once.
+
+        :raises Refusal: `DEVICE_NOT_FOUND`, `NOT_ENROLLED`, `DEVICE_REVOKED`.
+        """
+        self._refuse_stranger(id_)
+        (token, digest), now = self._enrolling.new_token(), self._wall()
+
+        def rotated(record: Record) -> Record:
+            if record.revoked:
+                raise Refusal("DEVICE_REVOKED", f"device {id_} is revoked", id=id_)
+            return issue(record, digest, now)
+
+        await self._table.change(id_, rotated, also)
+        here = self._here.get(id_)
+        if here is not None and here.vitals.protocol >= 2:
+            here.welcome(token)
+        self._tell(id_)
+        return token
+
+    def command(self, id_: str, command: Mapping[str, object]) -> None:
+        """Send a command that is one JSON text.
+
+        :raises Refusal: `DEVICE_NOT_FOUND`, `DEVICE_OFFLINE`, `COMMAND_NOT_SUPPORTED`
+            (a version-1 device), `INVALID_COMMAND`.
+        """
+        here = self._here.get(id_) or self._strangers.get(id_)
+        if here is None and self._table.get(id_) is None:
+            raise not_found(id_)
+        try:
+            text = command_text(command)
+        except ProtocolError as e:
+            raise Refusal("INVALID_COMMAND", str(e)) from None
+        if here is None or here.connection is None:
+            raise Refusal("DEVICE_OFFLINE", f"device {id_} is not connected", id=id_)
+        if here.vitals.protocol < 2:
+            text_ = f"device {id_} speaks version 1, which has no commands"
+            raise Refusal("COMMAND_NOT_SUPPORTED", text_, id=id_)
+        here.connection.send(text)
+
+    # ---- for connections -----------------------------------------------------------
+
+    def judge(self, token: bytes) -> Verdict:
+        """Tell whose own token this is."""
+        digest = digest_of(token)
+        record = self._table.fleet.bearer(digest, self._wall())
+        if record is not None:
+            return Known(record.id, digest)
+        # What could not be read may be the token's device.
+        return Nobody() if self.loaded and not self._table.unreadable else Unsure()
+
+    def arrive(self, connection: Connection, known: Known | None) -> Here:
+        """Take a connection that is let in."""
+        id_ = f"{STRANGER}{next(self._numbers):012x}" if known is None else known.id
+        vitals = Vitals(
+            address=connection.address,
+            path=connection.dialled,
+            connected_at=self._wall(),
+        )
+        here = Here(connection, id_, vitals, None if known is None else known.digest)
+        if known is None:
+            self._strangers[id_] = here
+            self._tell(id_)
+        else:
+            self._settle(here, id_)
+            record = self._table.get(id_)
+            if record is not None:
+                used = use(record, known.digest, self._wall())
+                if used is not record:
+                    self._table.save(used, soon=True)
+        return here
+
+    def rule_of(self, here: Here) -> RuleText:
+        """Return what a connection is to follow."""
+        return self._rule_and_source(here)[0]
+
+    def depart(self, here: Here) -> None:
+        """Take it that a connection is lost, or about to end."""
+        if here.connection is None:
+            return
+        self._let_go(here)
+        if self._strangers.pop(here.id, None) is None:
+            del self._here[here.id]
+            if (record := self._table.get(here.id)) is not None:
+                self._away[here.id] = replace(here.vitals, connected_at=None)
+                self._table.save(replace(record, last_seen_at=self._wall()))
+        self._tell(here.id)
+
+    def hello(self, here: Here, hello: Hello) -> None:
+        """Take it that a device says who it is."""
+        if here.connection is None:
+            return
+        here.vitals = replace(here.vitals, protocol=2, boot=intern(hello.boot))
+        if here.known and hello.id != here.id:
+            text = f"this connection is device {here.id}"
+            self._enrolling.refuse(here, "wrong_id", text)
+            return
+        here.rich = "light" in hello.caps
+        self._follow(here)
+        if here.known:
+            self._metrics.hellos["known"].inc()
+            self._note(here, hello)
+            if not self._enrolling.offer(here):
+                here.welcome()
+            self._tell(here.id)
+        else:
+            here.hello = hello
+            self._enrolling.greet(here)
+
+    def status(self, here: Here, status: Status) -> None:
+        """Take it that a device says how it is. Nothing of that is stored."""
+        if here.connection is None:
+            return
+        here.vitals = replace(
+            here.vitals,
+            rssi_dbm=status.rssi_dbm,
+            heap_free_b=status.heap_free_b,
+            uptime_s=status.uptime_s,
+            reported_at=self._wall(),
+        )
+        self._metrics.statuses.inc()
+        self._tell(here.id)
+
+    def _wishes(self, most: int) -> list[TokenWish]:
+        # The two need each other: the table asks what else is to be stored.
+        return self._enrolling.wishes(most)
+
+    # ---- coming and going ----------------------------------------------------------
+
+    def _become(self, here: Here, id_: str) -> None:
+        """Make a stranger the device that it says it is."""
+        stranger = here.id
+        del self._strangers[stranger]
+        self._settle(here, id_)
+        if here.hello is not None:
+            self._note(here, here.hello)
+            here.hello = None
+        self._follow(here)
+        self._tell(stranger)
+
+    def _settle(self, here: Here, id_: str) -> None:
+        """Make a connection the device's; an older one of it has to go."""
+        before = self._here.get(id_)
+        away = self._away.pop(id_, None) if before is None else before.vitals
+        if away is not None:
+            here.vitals = replace(here.vitals, reconnects=away.reconnects + 1)
+        here.id, here.known = id_, True
+        self._here[id_] = here
+        record = self._table.get(id_)
+        if record is not None and record.first_seen_at is None:
+            self._table.save(replace(record, first_seen_at=self._wall()))
+        if before is not None and (connection := before.connection) is not None:
+            self._let_go(before)
+            connection.dismiss(id_)
+        self._tell(id_)
+
+    def _let_go(self, here: Here) -> None:
+        here.connection = None
+        self._enrolling.leave(here)
+
+    def _note(self, here: Here, hello: Hello) -> None:
+        """Take what a device says of itself."""
+        record = self._table.get(here.id)
+        if record is not None and (now := described(record, hello)) != record:
+            self._table.save(now)
+
+    def _end(self, here: Here, why: str, message: str) -> None:
+        if here.vitals.protocol >= 2:
+            here.complain(why.upper(), message)
+        if here.connection is not None:
+            here.connection.dismiss()
+
+    # ---- the rest ------------------------------------------------------------------
+
+    def _rule_and_source(self, here: Here) -> tuple[RuleText, Source]:
+        record = self._table.get(here.id)
+        if record is not None and record.rule is not None:
+            return record.rule, "device"
+        if here.connection is not None and here.connection.rule != EVERYTHING:
+            return here.connection.rule, "address"
+        return EVERYTHING, "default"
+
+    def _follow(self, here: Here) -> None:
+        if here.connection is not None:
+            here.connection.follow(self.rule_of(here), rich=here.rich)
+
+    def _refuse_stranger(self, id_: str) -> None:
+        if id_ in self._strangers:
+            text = f"{id_} is a connection and no device"
+            raise Refusal("NOT_ENROLLED", text, id=id_)
+
+    def _device(self, record: Record) -> Device:
+        here = self._here.get(record.id)
+        if here is not None:
+            return Device(record, here.vitals)
+        return Device(record, self._away.get(record.id, _NEVER_SEEN))
+
+    def _tell(self, id_: str) -> None:
+        for key, tell in tuple(self._told.items()):
+            try:
+                tell(id_)
+            except Exception:  # noqa: BLE001 - the others must be told all the same
+                self._log.failure("a subscriber failed and was dropped")
+                self._told.pop(key, None)
+
+
+_NEVER_SEEN = Vitals()
+
+
+def _as_stranger(here: Here) -> Device:
+    record = Record(id=here.id, approved=False)
+    if here.hello is not None:
+        record = described(record, here.hello)
+    return Device(record, here.vitals, enrolled=False)

@@ -1,0 +1,1 @@
+"""The JSON API below `/api/v1`: one class a subject, described by its own types."""

@@ -1,0 +1,78 @@
+"""What a refusal looks like: one shape, and one table of statuses."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from twisted.internet.defer import CancelledError
+
+from voicestatus.core.errors import Refusal, StoreError
+
+STATUS = {
+    "VALIDATION_FAILED": HTTPStatus.BAD_REQUEST,
+    "INVALID_ID": HTTPStatus.BAD_REQUEST,
+    "INVALID_COMMAND": HTTPStatus.BAD_REQUEST,
+    "UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
+    "NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "DEVICE_NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
+    "DEVICE_EXISTS": HTTPStatus.CONFLICT,
+    "NOT_ENROLLED": HTTPStatus.CONFLICT,
+    "DEVICE_REVOKED": HTTPStatus.CONFLICT,
+    "DEVICE_OFFLINE": HTTPStatus.CONFLICT,
+    "COMMAND_NOT_SUPPORTED": HTTPStatus.CONFLICT,
+    "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
+    "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "STORE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+    "STOPPING": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Every code that the admin side answers with."""
+
+
+class Error(Struct, frozen=True, rename="camel"):
+    """Why something was not done."""
+
+    code: Annotated[
+        str, Meta(description="for programs", extra_json_schema={"enum": [*STATUS]})
+    ]
+    message: Annotated[str, Meta(description="for people")]
+    details: Annotated[
+        dict[str, Any],
+        Meta(description="what else is known; `key`: which one was wrong"),
+    ]
+    request_id: str
+
+
+class ErrorAnswer(Struct, frozen=True, rename="camel"):
+    """The body of every answer that is no success."""
+
+    error: Error
+
+
+def error_of(refusal: Refusal, request_id: str) -> Error:
+    """Show a refusal."""
+    return Error(refusal.code, refusal.message, refusal.details, request_id)
+
+
+def error_body(refusal: Refusal, request_id: str) -> bytes:
+    """Encode the body of an answer."""
+    return msgspec.json.encode(ErrorAnswer(error_of(refusal, request_id)))
+
+
+def refusal_of(error: BaseException | None) -> Refusal | None:
+    """Return what to answer to an error; None: it is a defect of ours."""
+    match error:
+        case Refusal() if error.code in STATUS:
+            return error
+        case StoreError():
+            return Refusal("STORE_UNAVAILABLE", "The store does not answer.")
+        case CancelledError():
+            return Refusal("STOPPING", "The server stops.")
+        case _:
+            return None
+
+
+OUR_FAULT = Refusal("INTERNAL", "That is our fault; the log has more.")

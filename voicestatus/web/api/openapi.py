@@ -1,0 +1,166 @@
+"""Describes the endpoints as OpenAPI 3.1, from what they declare. Pure."""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from voicestatus.web.api.endpoint import Endpoint
+from voicestatus.web.api.errors import STATUS, ErrorAnswer
+
+Json = dict[str, Any]
+BASE = "/api/v1"
+REF = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"<(\w+)>")
+_REQUEST_ID: Json = {
+    "X-Request-Id": {
+        "description": "Names this request: in the log, in the audit log, in errors.",
+        "schema": {"type": "string"},
+    }
+}
+_EVERYWHERE = ("VALIDATION_FAILED", "INTERNAL")
+_WITH_TOKEN = ("UNAUTHORIZED", "RATE_LIMITED", "STOPPING")
+_WITH_BODY = ("PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
+
+
+def openapi(
+    endpoints: Iterable[Endpoint], version: str, besides: Iterable[type] = ()
+) -> Json:
+    """Describe all endpoints; `besides` are types that others refer to by name."""
+    endpoints = tuple(endpoints)
+    types = [t for e in endpoints for t in (e.body, e.answer) if t is not None]
+    schemas = _Schemas([*types, *besides, ErrorAnswer])
+    paths: dict[str, Json] = {}
+    for endpoint in endpoints:
+        operations = paths.setdefault(_PARAMETER.sub(r"{\1}", endpoint.path), {})
+        operations[endpoint.method.lower()] = _operation(endpoint, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "voicestatus",
+            "version": version,
+            "description": "Signs that show who is in voice on Discord: admin side.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": BASE}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The ADMIN_TOKEN of the settings.",
+                }
+            },
+        },
+    }
+
+
+class _Schemas:
+    """The schemas of all types, made at once: those that are shared stand once.
+
+    They are told apart by `repr`: a type that is annotated with a schema has no hash.
+    """
+
+    def __init__(self, types: list[Any]) -> None:
+        made, self.components = msgspec.json.schema_components(types, ref_template=REF)
+        self._made = dict(zip(map(repr, types), made, strict=True))
+
+    def of(self, type_: Any) -> Json:
+        schema: Json = self._made[repr(type_)]
+        return schema
+
+
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
+    operation: Json = {
+        "operationId": _operation_id(endpoint),
+        "summary": endpoint.summary,
+        "tags": [endpoint.path.split("/")[1]],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "responses": _responses(endpoint, schemas),
+    }
+    if endpoint.description:
+        operation["description"] = endpoint.description
+    if endpoint.is_open:
+        operation["security"] = []
+    if endpoint.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": _content(schemas.of(endpoint.body)),
+        }
+    return operation
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    words = re.findall(r"\w+", f"{endpoint.method} {endpoint.path}".lower())
+    return "_".join(words)
+
+
+def _path_parameters(endpoint: Endpoint) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+            "example": "desk-lamp",
+        }
+        for name in _PARAMETER.findall(endpoint.path)
+    ]
+
+
+def _query_parameters(endpoint: Endpoint) -> list[Json]:
+    if endpoint.query is None:
+        return []
+    schema = msgspec.json.schema(endpoint.query)
+    properties = schema["$defs"][endpoint.query.__name__]["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": property_.pop("description", ""),
+            "schema": property_,
+        }
+        for name, property_ in properties.items()
+    ]
+
+
+def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
+    fine: Json = {"description": endpoint.status.phrase, "headers": _REQUEST_ID}
+    if endpoint.answer is not None:
+        fine["content"] = _content(schemas.of(endpoint.answer))
+    codes = [*_EVERYWHERE, *endpoint.refuses]
+    if not endpoint.is_open:
+        codes += _WITH_TOKEN
+    if endpoint.body is not None:
+        codes += _WITH_BODY
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(STATUS[code], []).append(code)
+    return {str(endpoint.status.value): fine} | {
+        str(status.value): {
+            "description": " or ".join(f"`{code}`" for code in by_status[status]),
+            "headers": _REQUEST_ID | _OWN_HEADERS.get(status, {}),
+            "content": _content(schemas.of(ErrorAnswer)),
+        }
+        for status in sorted(by_status)
+    }
+
+
+_OWN_HEADERS: dict[HTTPStatus, Json] = {
+    HTTPStatus.UNAUTHORIZED: {
+        "WWW-Authenticate": {"schema": {"type": "string", "const": "Bearer"}}
+    },
+    HTTPStatus.TOO_MANY_REQUESTS: {
+        "Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
+    },
+}
+
+
+def _content(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}

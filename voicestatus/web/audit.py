@@ -1,0 +1,156 @@
+"""Who changed what: an entry for each write of the admin side, kept for a while."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from voicestatus.core.errors import StoreError
+from voicestatus.store.documents import Change, Delete, Documents
+from voicestatus.store.typed import Typed
+from voicestatus.tasks import Tasks
+
+KEPT_DAYS = 90
+PRUNE_EVERY_S = 3600.0
+ENTRIES, DAYS = "audit", "audit-day"
+"""Kinds in the store. The parent of an entry is its day, and each day is named once,
+so that neither reading nor pruning looks at more days than it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for something, and from where."""
+
+    actor: str
+    address: str
+    request_id: str
+
+
+class AuditEntry(Struct, frozen=True, rename="camel"):
+    """One write: who, from where, what of which thing, and what it is now."""
+
+    id: str
+    at: datetime
+    actor: str
+    address: str
+    action: str
+    target: str
+    details: dict[str, Any]
+    request_id: str
+
+
+class _Day(Struct, frozen=True):
+    pass
+
+
+class Audit:
+    """The log in the store. Times are UTC."""
+
+    def __init__(self, documents: Documents, wall: Callable[[], float]) -> None:
+        """Take a clock that tells Unix seconds."""
+        self._documents, self._wall = documents, wall
+        self._entries = Typed(documents, ENTRIES, AuditEntry)
+        self._days = Typed(documents, DAYS, _Day)
+
+    def entry(
+        self,
+        caller: Caller,
+        action: str,
+        target: str,
+        details: Mapping[str, object] | None = None,
+    ) -> tuple[Change, ...]:
+        """Make the changes for the batch that does what is written down here."""
+        at = datetime.fromtimestamp(self._wall(), UTC)
+        day = at.date().isoformat()
+        # Ids sort by time; the request tells two of one moment apart.
+        id_ = f"{at:%Y%m%dT%H%M%S.%f}-{caller.request_id}"
+        entry = AuditEntry(
+            id_,
+            at,
+            caller.actor,
+            caller.address,
+            action,
+            target,
+            dict(details or {}),
+            caller.request_id,
+        )
+        return (
+            self._entries.putting(id_, entry, parent=day),
+            self._days.putting(day, _Day()),
+        )
+
+    async def note(
+        self,
+        caller: Caller,
+        action: str,
+        target: str,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write down what left nothing else in the store."""
+        await self._documents.write(*self.entry(caller, action, target, details))
+
+    async def newest(self, limit: int, before: str | None = None) -> list[AuditEntry]:
+        """Return entries, newest first; with `before` those older than that id."""
+        found: list[AuditEntry] = []
+        for day in await self._newest_days():
+            if before is not None and day.replace("-", "") > before[:8]:
+                continue
+            stored = await self._entries.list(day)
+            found += [
+                s.value for s in reversed(stored) if before is None or s.id < before
+            ]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def prune(self) -> None:
+        """Forget the days that are over `KEPT_DAYS` ago."""
+        oldest = _date(self._wall()) - timedelta(days=KEPT_DAYS)
+        for day in await self._newest_days():
+            if day < oldest.isoformat():
+                entries = await self._entries.list(day)
+                await self._documents.write(
+                    *(Delete(ENTRIES, entry.id) for entry in entries), Delete(DAYS, day)
+                )
+
+    async def _newest_days(self) -> list[str]:
+        return [day.id for day in reversed(await self._days.list())]
+
+
+class AuditPruner(Service):
+    """Forgets old entries while it runs."""
+
+    _log = Logger()
+
+    def __init__(self, audit: Audit, clock: IReactorTime) -> None:
+        self._audit = audit
+        self._tasks = Tasks()
+        self._loop = LoopingCall(
+            lambda: self._tasks.spawn("pruning the audit log", self._prune())
+        )
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(PRUNE_EVERY_S, now=False)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._loop.stop()
+        self._tasks.cancel()
+
+    async def _prune(self) -> None:
+        try:
+            await self._audit.prune()
+        except StoreError as e:
+            self._log.warn("the audit log was not pruned: {why}", why=str(e))
+
+
+def _date(seconds: float) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
