@@ -1,6 +1,6 @@
 """How far the guilds are seen, and what is out of sight. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 from voicestatus.core.guild import Knowledge
@@ -59,13 +59,16 @@ class Sight:
         return id_ in self.blank or (self.silent and id_ not in self._presence.guilds)
 
 
-def nowhere_of(rule: Rule, presence: Presence) -> Iterator[str]:
+def nowhere_of(rule: Rule, presence: Presence) -> list[str]:
     """Name what a rule asks for and the bot cannot see, once Discord was heard."""
-    for guild in sorted(rule.guilds - presence.guilds.keys()):
-        yield f"guild {guild}"
-    # A channel may still turn up in a guild that was not seen yet.
-    if all(guild.pictured for guild in presence.guilds.values()):
-        for kind, ids in (("channel", rule.channels), ("category", rule.categories)):
-            for id_ in sorted(ids):
-                if presence.home_of(id_) is None:
-                    yield f"{kind} {id_}"
+    guilds = [f"guild {id_}" for id_ in sorted(rule.guilds - presence.guilds.keys())]
+    places = [
+        f"{kind} {id_}"
+        for kind, ids in (("channel", rule.channels), ("category", rule.categories))
+        for id_ in sorted(ids)
+        if presence.home_of(id_) is None
+    ]
+    # A place may still turn up in a guild that was not seen yet.
+    if places and not all(guild.pictured for guild in presence.guilds.values()):
+        places = []
+    return guilds + places

@@ -38,18 +38,20 @@ class Here:
     """A device, or a stranger with the shared token, as long as it is connected."""
 
     __slots__ = (
-        *("connection", "digest", "given", "hello", "id", "known", "rich", "vitals"),
+        *("_since", "_vitals", "connection", "digest", "given", "hello"),
+        *("id", "known", "rich"),
     )
 
     def __init__(
-        self, connection: Connection, id_: str, vitals: Vitals, digest: str | None
+        self, connection: Connection, id_: str, since: float, digest: str | None
     ) -> None:
         self.connection: Connection | None = connection
         """None: it is gone."""
-        self.id, self.known = id_, False
+        self.id, self.known, self._since = id_, False, since
         """`known`: the id is that of a record; else it is `conn-…`."""
-        self.vitals, self.digest = vitals, digest
-        """`digest` is of the token that it has shown; None: of the shared one."""
+        self.digest = digest
+        """Of the token that it has shown; None: of the shared one."""
+        self._vitals: Vitals | None = None
         self.hello: Hello | None = None
         """What a stranger says of itself; of a device it is in its record."""
         self.rich = False
@@ -61,6 +63,26 @@ class Here:
     def said_id(self) -> str:
         """The id of the device that it is, or says it is."""
         return self.id if self.hello is None else self.hello.id
+
+    @property
+    def vitals(self) -> Vitals:
+        # Ten thousand signs that say nothing of themselves need none.
+        if self._vitals is not None or self.connection is None:
+            return self._vitals or Vitals()
+        return Vitals(
+            address=self.connection.address,
+            path=self.connection.dialled,
+            connected_at=self._since,
+        )
+
+    @vitals.setter
+    def vitals(self, vitals: Vitals) -> None:
+        self._vitals = vitals
+
+    def let_go(self) -> None:
+        """Take it that the connection is gone; what it was stays known."""
+        self._vitals = self.vitals
+        self.connection = None
 
     def welcome(self, token: str | None = None) -> None:
         self.given = self.given or token is not None

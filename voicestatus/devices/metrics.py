@@ -32,7 +32,8 @@ class DeviceMetrics:
         )
         self.held = Gauge(
             "voicestatus_device_held",
-            "Connections kept open because their address failed repeatedly.",
+            "Connections kept open for a while: their address failed repeatedly, or "
+            "their device came back repeatedly.",
             registry=registry,
         )
         failures = Counter(

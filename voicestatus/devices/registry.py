@@ -282,12 +282,8 @@ class Registry(Service):
     def arrive(self, connection: Connection, known: Known | None) -> Here:
         """Take a connection that is let in."""
         id_ = f"{STRANGER}{next(self._numbers):012x}" if known is None else known.id
-        vitals = Vitals(
-            address=connection.address,
-            path=connection.dialled,
-            connected_at=self._wall(),
-        )
-        here = Here(connection, id_, vitals, None if known is None else known.digest)
+        digest = None if known is None else known.digest
+        here = Here(connection, id_, self._wall(), digest)
         if known is None:
             self._strangers[id_] = here
             self._tell(id_)
@@ -385,7 +381,7 @@ class Registry(Service):
         self._tell(id_)
 
     def _let_go(self, here: Here) -> None:
-        here.connection = None
+        here.let_go()
         self._enrolling.leave(here)
 
     def _note(self, here: Here, hello: Hello) -> None:

@@ -127,7 +127,8 @@ class DeviceProtocol(FrameProtocol):
 
     def upgraded(self, request: Accepted) -> None:
         factory = self.factory
-        self.rule = request.rule
+        if request.rule != EVERYTHING:
+            self.rule = request.rule
         self.dialled = _dialled(request)
         self.session = DeviceSession(factory.key, factory.box)
 
