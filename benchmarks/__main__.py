@@ -8,14 +8,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from benchmarks import downloads, events, fleet, report, sustained, whole
+from benchmarks import (
+    downloads,
+    events,
+    fleet,
+    journal,
+    report,
+    rules,
+    storm,
+    sustained,
+    whole,
+)
 from benchmarks.build import BUILD, HERE
 from benchmarks.machine import describe
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import BenchmarkError
 
 PAGE = HERE.parent / "docs" / "performance.md"
-PARTS = ("fleet", "downloads", "whole", "events")
+PARTS = ("fleet", "downloads", "whole", "storm", "rules", "events", "journal")
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,7 +65,10 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
     began = time.monotonic()
     fleets: dict[int, fleet.Rounds] = {}
     wholes: list[whole.Measured] = []
+    storms: list[storm.Measured] = []
+    all_rules: list[rules.Measured] = []
     all_events: list[events.Measured] = []
+    journals: list[journal.Measured] = []
     all_downloads: list[downloads.Measured] = []
     if "fleet" in parts:
         fleets = dict(fleet.compare(plan))
@@ -66,12 +79,23 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         if "whole" in parts:
             _say(f"the whole program, round {n + 1} of {plan.rounds}")
             wholes.append(whole.measure(plan))
+        if "storm" in parts:
+            _say(f"a storm of signs, round {n + 1} of {plan.rounds}")
+            storms.append(storm.measure(plan))
+        if "rules" in parts:
+            _say(f"rules, round {n + 1} of {plan.rounds}")
+            all_rules.append(rules.measure(plan))
         if "events" in parts:
             _say(f"events, round {n + 1} of {plan.rounds}")
             all_events.append(events.measure(plan) | sustained.measure(plan))
+        if "journal" in parts:
+            _say(f"the journal, round {n + 1} of {plan.rounds}")
+            journals.append(journal.measure(plan))
     minutes = f"about {(time.monotonic() - began) / 60:.0f} minutes"
     machine = describe()
-    measured = report.Parts(fleets, all_downloads, wholes, all_events)
+    measured = report.Parts(
+        fleets, all_downloads, wholes, storms, all_rules, all_events, journals
+    )
     page = report.page(machine, plan, measured, minutes)
     figures: dict[str, object] = {
         "machine": dict(machine),
@@ -79,7 +103,10 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         "fleet": fleets,
         "downloads": all_downloads,
         "whole": wholes,
+        "storm": storms,
+        "rules": all_rules,
         "events": all_events,
+        "journal": journals,
     }
     return page, figures
 

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.lights import EVERYTHING, Light
+from voicestatus.core.matching import Counting
 from voicestatus.core.presence import Event, Presence
 from voicestatus.discord.gateway.compression import ZstdStream
 from voicestatus.discord.gateway.connection import (
@@ -23,11 +24,10 @@ from voicestatus.discord.gateway.session import (
     Ended,
     GatewaySession,
     Phase,
-    SessionState,
 )
 from voicestatus.discord.gateway.wire import Login
 from voicestatus.hub import Hub
-from voicestatus.lights import Counting, LightGroups
+from voicestatus.lights import LightGroups
 
 READ_BYTES = 65_536
 """As much as Twisted reads at a time."""
@@ -42,9 +42,11 @@ class Program:
         self.hub = Hub(Presence())
         self.light = Light(known=False)
         self.events = 0
-        self.lights = LightGroups(self.hub, clock, Counting(), None)
+        self.lights = LightGroups(
+            self.hub, clock, clock.seconds, Counting(), 0.0, hold=True
+        )
         self.lights.startService()
-        self.lights.follow(Scope(), self._show)
+        self.lights.follow(EVERYTHING, self._show)
         around = Surroundings(clock, clock.seconds, GatewayMetrics(CollectorRegistry()))
         self.session = GatewaySession(Login("token", INTENTS), None, 0.5)
         self.connection = GatewayConnection(self.session, ZstdStream(), 0, self, around)
@@ -57,7 +59,7 @@ class Program:
         self.hub.apply(event)
 
     def entered(self, phase: Phase) -> None: ...
-    def keep(self, state: SessionState) -> None: ...
+    def keep(self) -> None: ...
 
     def ended(self, ended: Ended, why: str) -> None:
         raise AssertionError(f"the link ended: {ended.cause} {why}")

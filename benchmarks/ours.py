@@ -5,10 +5,12 @@
 Says its port and that of its control, as every server here.
 """
 
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -17,11 +19,14 @@ from twisted.web.resource import Resource
 
 from benchmarks.control import ControlFactory
 from voicestatus.core.admission import Limits
-from voicestatus.core.lights import Light, Scope
+from voicestatus.core.fleet import Enrolment
+from voicestatus.core.lights import Light, RuleText
 from voicestatus.core.ports import Lights
 from voicestatus.devices.door import Door
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
+from voicestatus.devices.registry import Registry
 from voicestatus.devices.service import DeviceFactory, DeviceService
+from voicestatus.store.memory import MemoryStore
 from voicestatus.web.front import Front
 from voicestatus.web.health import ExactTree, JsonAnswer
 from voicestatus.web.site import QuietSite
@@ -42,8 +47,10 @@ class SettableLights:
 
     def follow(
         self,
-        scope: Scope,  # noqa: ARG002 - there is one light
+        rule: RuleText,  # noqa: ARG002 - there is one light
         tell: Callable[[Light], object],
+        *,
+        counted: bool = False,  # noqa: ARG002 - and nobody is counted
     ) -> Callable[[], object]:
         """See `core.ports.Lights`."""
         self._told[key := object()] = tell
@@ -82,9 +89,21 @@ def listen(
     reactor: Any, lights: Lights, token: bytes, download: Resource | None = None
 ) -> int:
     """Open the front; return its port."""
-    registry = CollectorRegistry()
-    door = Door(reactor, DoorMetrics(registry), Limits())
-    devices = DeviceFactory(lights, token, reactor, DeviceMetrics(registry), door)
+    collectors = CollectorRegistry()
+    door = Door(reactor, DoorMetrics(collectors), Limits())
+    metrics = DeviceMetrics(collectors)
+    store = MemoryStore()
+    store.startService()
+    registry = Registry(
+        store,
+        reactor,
+        metrics,
+        enrolment=Enrolment.OPEN,
+        wall=time,
+        make_token=lambda: secrets.token_urlsafe(32),
+    )
+    registry.startService()
+    devices = DeviceFactory(lights, token, reactor, metrics, door, registry, time)
     pages: dict[str, Resource] = {
         "/health": JsonAnswer(lambda: {"ok": True, "espClients": devices.connected})
     }

@@ -1,5 +1,6 @@
 """What is fed in instead of Discord, in its form; made by the simulator."""
 
+from collections.abc import Sequence
 from itertools import cycle
 
 from voicestatus.simulator.payloads import Guild, encode
@@ -53,7 +54,12 @@ def day(world: World, guild: Guild, many: int) -> list[bytes]:
         told += world.join(guild.id, user, room, Voice(self_mute=True))
         told += world.join(guild.id, user, next(rooms))
         told += world.leave(guild.id, user)
-    return [_message(FIRST_SEQ + n, dispatch) for n, dispatch in enumerate(told[:many])]
+    return dispatches(told[:many])
+
+
+def dispatches(told: Sequence[Dispatch]) -> list[bytes]:
+    """Number what comes after the guild."""
+    return [_message(FIRST_SEQ + n, dispatch) for n, dispatch in enumerate(told)]
 
 
 def _message(seq: int, dispatch: Dispatch) -> bytes:

@@ -21,9 +21,16 @@ class Plan:
     guilds: int = 10
     rate_per_s: int = 5_000
     rate_s: int = 5
+    journal_s: int = 8
+    """Twice the round of a person's changes."""
     downloads: int = 50
     download_signs: int = 1_000
     download_flips: int = 80
+    storm_count: int = 10_000
+    rules: int = 10_000
+    rule_guilds: int = 100
+    rule_rate_per_s: int = 500
+    rule_s: int = 10
 
 
 FULL = Plan()
@@ -40,7 +47,12 @@ QUICK = Plan(
     guild_members=500,
     guilds=3,
     rate_s=1,
+    journal_s=1,
     downloads=10,
     download_signs=200,
     download_flips=10,
+    storm_count=200,
+    rules=500,
+    rule_guilds=10,
+    rule_s=1,
 )

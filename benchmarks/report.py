@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.crowd import DIALS_PER_S
 from benchmarks.figures import Spread, ratios, spread
 from benchmarks.fleet import FLOOR, METRICS, NODE, OURS, Metric, Rounds, column
 from benchmarks.plan import Plan
 
 BAR_COUNT = 10_000
+STORM_BAR_S = 15
+MEMORY_BAR = 0.65
+RULES_BAR_PERCENT = 20
+JOURNAL_BAR = 1.10
 Measured = Mapping[str, float]
 
 _HEAD = """\
@@ -51,7 +56,10 @@ class Parts:
     fleet: Mapping[int, Rounds]
     downloads: Sequence[Measured] = ()
     whole: Sequence[Measured] = ()
+    storm: Sequence[Measured] = ()
+    rules: Sequence[Measured] = ()
     events: Sequence[Measured] = ()
+    journal: Sequence[Measured] = ()
 
 
 def page(
@@ -71,8 +79,14 @@ def page(
         parts.append(_downloads(measured.downloads, plan))
     if measured.whole:
         parts.append(_whole(measured.whole, plan))
+    if measured.storm:
+        parts.append(_storm(measured.storm, plan, fleet.get(plan.storm_count)))
+    if measured.rules:
+        parts.append(_rules(measured.rules, plan))
     if measured.events:
         parts.append(_events(measured.events, plan))
+    if measured.journal:
+        parts.append(_journal(measured.journal, plan))
     return "\n".join(parts)
 
 
@@ -145,6 +159,72 @@ generator's core). From the order that somebody joins or leaves, over the Gatewa
 {_table(("", "measured"), rows)}"""
 
 
+def _storm(rounds: Sequence[Measured], plan: Plan, fleet: Rounds | None) -> str:
+    right = spread([measured["right_s"] for measured in rounds])
+    rows = [
+        ("the first sign is connected, s", _of(rounds, "first_s", 1), "", ""),
+        ("all are connected, s", _of(rounds, "connected_s", 1), "", ""),
+        (
+            "all are lit right, s",
+            right.text(1),
+            *_judged(right.most, STORM_BAR_S, f"≤ {STORM_BAR_S}"),
+        ),
+        (
+            "the longest wait of a connected sign for a pong, ms",
+            _of(rounds, "longest_pong_ms", 0),
+            "",
+            "",
+        ),
+        ("the server's CPU until then, s", _of(rounds, "cpu_s", 1), "", ""),
+        ("before that: all are lit and enrolled, s", _of(rounds, "enrol_s", 1), "", ""),
+        ("CPU to enrol one, µs", _of(rounds, "enrol_cpu_us", 0), "", ""),
+        ("memory a sign, its record too, bytes", _of(rounds, "rss_bytes", 0), "", ""),
+    ]
+    if fleet is not None:
+        node = spread(column(fleet, NODE, "rss_bytes")).median
+        memory = spread([measured["rss_bytes"] / node for measured in rounds])
+        judged = _judged(memory.median, MEMORY_BAR, f"≤ {MEMORY_BAR:.2f}")
+        rows.append(("the same ÷ Node", memory.text(3), *judged))
+    return f"""\
+## A storm of {plan.storm_count:,} signs
+
+The whole program under `twistd`, with SQLite, and signs of version 2, from
+`simulate-signs`, which enrol and get tokens of their own. Then the server is killed
+(`SIGKILL`), somebody joins voice, and it is started again on the same store, while all
+signs dial, {DIALS_PER_S:,} times a second together, with a hello each. Times count from
+the start of the process; the signs share the generator's core with the simulated
+Discord.
+
+{_table(("", "measured", "bar", ""), rows)}"""
+
+
+def _rules(rounds: Sequence[Measured], plan: Plan) -> str:
+    cpu = spread([measured["cpu_percent"] for measured in rounds])
+    rows = [
+        (
+            "CPU, % of a core",
+            cpu.text(1),
+            *_judged(cpu.median, RULES_BAR_PERCENT, f"≤ {RULES_BAR_PERCENT}"),
+        ),
+        ("changes a second", _of(rounds, "rate_per_s", 0), "", ""),
+        ("signs told a second", _of(rounds, "told_per_s", 0), "", ""),
+        ("the longest that one change takes, ms", _of(rounds, "longest_ms", 1), "", ""),
+        ("to begin to follow a rule, µs", _of(rounds, "follow_us", 0), "", ""),
+    ]
+    return f"""\
+## {plan.rules:,} different rules
+
+Presence and lights with {plan.rules:,} followers, each with a rule of its own, over
+{plan.rule_guilds} guilds, while {plan.rule_rate_per_s} voice changes a second come in
+as Discord sends them.
+
+{_table(("", "measured", "bar", ""), rows)}"""
+
+
+def _judged(value: float, bar: float, text: str) -> tuple[str, str]:
+    return text, "met" if value <= bar else "**missed**"
+
+
 def _events(rounds: Sequence[Measured], plan: Plan) -> str:
     first = rounds[0]
     events = [
@@ -188,6 +268,27 @@ presences, which voicestatus does not). The slowest of several in each round. Th
 two lines: a sign of the same process, on real sockets, that pings once a millisecond.
 
 {_table(("", "measured"), guild)}"""
+
+
+def _journal(rounds: Sequence[Measured], plan: Plan) -> str:
+    ratio = spread([measured["journal_ratio"] for measured in rounds])
+    rows = [
+        ("nothing is stored: CPU, % of a core", "journal_none_cpu_percent"),
+        ("`memory:`", "journal_memory_cpu_percent"),
+        ("`sqlite:`", "journal_sqlite_cpu_percent"),
+    ]
+    lines = [(title, _of(rounds, key, 1), "", "") for title, key in rows]
+    judged = _judged(ratio.median, JOURNAL_BAR, f"≤ {JOURNAL_BAR:.2f}")
+    lines.append(("`sqlite:` ÷ `memory:`", ratio.text(2), *judged))
+    return f"""\
+## What storing the presence costs
+
+500 voice changes a second for {plan.journal_s} s, one by one on a real socket, of 500
+people who each change once a second: no two changes of one person share a write, which
+is the worst case. The CPU time is all that the process needs, the store's thread and
+the kernel's part too.
+
+{_table(("", "measured", "bar", ""), lines)}"""
 
 
 def _ratio(rounds: Rounds, metric: Metric) -> Spread:

@@ -82,7 +82,7 @@ def measure(plan: Plan) -> Measured:
                 link.settimeout(WITHIN_S)
                 link.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
                 link.sendall(accept(link.recv(READ_BYTES)) + start)
-                _pong(link)
+                pong(link)
                 cpu, began = cpu_s(server.pid), time.monotonic()
                 waits = _feed(link, events, plan.rate_per_s)
                 cpu, took_s = cpu_s(server.pid) - cpu, time.monotonic() - began
@@ -105,7 +105,7 @@ def _feed(link: socket, frames: Sequence[bytes], rate_per_s: int) -> list[float]
     for at in range(0, len(frames), batch):
         time.sleep(max(0.0, due - time.monotonic()))
         link.sendall(b"".join(frames[at : at + batch]))
-        waits.append(_pong(link))
+        waits.append(pong(link))
         due += TICK_S
     return waits
 
@@ -113,10 +113,10 @@ def _feed(link: socket, frames: Sequence[bytes], rate_per_s: int) -> list[float]
 def _all_of(link: socket, frames: Iterable[bytes]) -> None:
     for frame in frames:
         link.sendall(frame)
-        _pong(link)
+        pong(link)
 
 
-def _pong(link: socket) -> float:
+def pong(link: socket) -> float:
     """Return how long the other end takes to answer, after all that was sent.
 
     It works off what it receives in order.

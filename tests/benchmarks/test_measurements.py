@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import downloads, sustained
+from benchmarks import downloads, journal, rules, sustained
 from benchmarks.plan import QUICK
 
 
@@ -25,3 +25,17 @@ def test_events_are_worked_off_at_the_rate_at_which_they_come() -> None:
     assert 300 < measured["rate_per_s"] < 600
     assert 0 < measured["rate_cpu_percent"] < 100
     assert measured["guild_pongs"] > 0
+
+
+def test_rules_are_followed_while_people_come_and_go() -> None:
+    plan = replace(QUICK, rules=60, rule_guilds=2, rule_rate_per_s=200)
+    measured = rules.measure(plan)
+    assert 100 < measured["rate_per_s"] < 300
+    assert measured["told_per_s"] > 10
+
+
+def test_each_storage_is_measured_at_the_same_rate() -> None:
+    measured = journal.measure(replace(QUICK, journal_s=1))
+    for storage in ("none", "memory", "sqlite"):
+        assert 0 < measured[f"journal_{storage}_cpu_percent"] < 100
+    assert 0.2 < measured["journal_ratio"] < 5
