@@ -73,6 +73,7 @@ class World(RuleBasedStateMachine):
     def begin(self):
         self.clock, self.store, self.numbers = Clock(), Store(), count(1)
         self.store.startService()
+        self.crashed: list[tuple[Store, Registry]] = []
         self.devices = {id_: Device(id_) for id_ in ("A1", "B2")}
         self._start()
 
@@ -161,6 +162,7 @@ class World(RuleBasedStateMachine):
     def the_server_crashes_and_comes_back(self):
         """What waits for the store is never written."""
         crashed, self.store = self.store, Store()
+        self.crashed.append((crashed, self.registry))  # not to be finished by the gc
         crashed.stopService()
         crashed.refuses = True  # what is left of the old process can do nothing
         self.store.startService()
@@ -199,7 +201,13 @@ class World(RuleBasedStateMachine):
                 assert isinstance(verdict, Known), device.kept
 
     def teardown(self):
+        """Let end what still waits."""
         if hasattr(self, "clock"):
+            for store, _ in [*self.crashed, (self.store, self.registry)]:
+                store.refuses = True
+                if store.gate is not None:
+                    gate, store.gate = store.gate, None
+                    gate.callback(None)
             for call in self.clock.getDelayedCalls():
                 call.cancel()
 
