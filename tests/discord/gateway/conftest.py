@@ -121,6 +121,32 @@ class FakeApi:
         return self.bot
 
 
+class FakeJournal:
+    """What a shard asks of the journal; the test says what is stored."""
+
+    def __init__(self):
+        self.kept = None  # what the process before has left
+        self.loading = None  # a Deferred: not read yet
+        self.marks = 0
+        self.link = None
+
+    def enrol(self, shard, link):
+        self.link = link
+
+    async def restored(self, shard):
+        if self.loading is not None:
+            await self.loading
+        return self.kept
+
+    def mark(self):
+        self.marks += 1
+
+    def store(self):
+        """Store the session as of now."""
+        self.kept = self.link.session_state
+        self.link.stored(self.kept)
+
+
 class WatchedStore(MemoryStore):
     """A store that can fail, and that remembers what it wrote."""
 
@@ -142,7 +168,7 @@ class WatchedStore(MemoryStore):
 
 
 @pytest.fixture
-def world():  # noqa: C901 - it is the whole of it
+def world():  # noqa: C901, PLR0915 - it is the whole of it
     """One shard in a world of memory; `world.advance` moves its time."""
     clock = Clock()
     gateway, api, store = MemoryGateway(clock), FakeApi(), WatchedStore()
@@ -154,24 +180,24 @@ def world():  # noqa: C901 - it is the whole of it
         return NOW + clock.seconds()
 
     gate = IdentifyGate(api, store, metrics, clock, wall)
-    told, statuses = [], []
+    told, statuses, journal = [], [], FakeJournal()
 
     def shard(resume_from=None, compress=None, deliver=None, intents=129):
         def deliver_to_the_test(event, at):
             told.append((event, at))
 
+        journal.kept = resume_from
         made = ShardService(
             Login(TOKEN, intents, (0, 1)),
             deliver or deliver_to_the_test,
             api=api,
             gate=gate,
-            documents=store,
+            journal=journal,
             around=Surroundings(clock, clock.seconds, metrics),
             endpoint=gateway.endpoint,
             jitter=lambda: 0.5,
             agent="DiscordBot (test)",
             compress=compress,
-            resume_from=resume_from,
         )
         made.subscribe(statuses.append)
         world.shard = made
@@ -223,6 +249,7 @@ def world():  # noqa: C901 - it is the whole of it
         gateway=gateway,
         api=api,
         store=store,
+        journal=journal,
         gate=gate,
         told=told,
         statuses=statuses,

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from voicestatus.core.presence import (
     GuildArrived,
     GuildUnavailable,
+    Presence,
     SessionBegan,
     SessionResumed,
     SourceLost,
@@ -22,6 +23,8 @@ from voicestatus.core.presence import (
 )
 from voicestatus.discord.gateway.service import GatewayService
 from voicestatus.discord.gateway.status import State
+from voicestatus.hub import Hub
+from voicestatus.journal.service import Journal
 from voicestatus.simulator.service import SimulatedDiscord
 from voicestatus.simulator.sessions import Rules
 from voicestatus.simulator.tls import write_certificate
@@ -57,10 +60,21 @@ async def house():
         house.room = house.discord.world.guilds[GUILD].rooms[0]
 
     def deliver(event, at):
+        house.hub.apply(event)
         house.told.append(event)
         house.lags.append(time.monotonic() - at)
 
-    def open_gateway(**options):
+    def open_gateway(wall=time.time, **options):
+        registry = CollectorRegistry()
+        house.hub = Hub(Presence())
+        house.journal = Journal(
+            house.hub,
+            house.store,
+            made_for="this test",
+            clock=reactor,
+            wall=wall,
+            registry=registry,
+        )
         house.gateway = GatewayService(
             **{
                 "token": "a.bot.token",
@@ -68,15 +82,21 @@ async def house():
                 "intents": 129,
                 "deliver": deliver,
                 "documents": house.store,
-                "registry": CollectorRegistry(),
+                "journal": house.journal,
+                "registry": registry,
                 "reactor": reactor,
                 "monotonic": time.monotonic,
-                "wall": time.time,
+                "wall": wall,
                 "jitter": lambda: random.random() / 10,  # short waits
             }
             | options
         )
+        house.journal.startService()
         house.gateway.startService()
+
+    async def stop():
+        await house.gateway.stopService()
+        await house.journal.stopService()
 
     async def ready(rules=Rules(), **options):  # noqa: B008 - frozen
         await open_discord(rules=rules)
@@ -87,10 +107,10 @@ async def house():
         return [e for e in house.discord.log() if e["kind"] == kind]
 
     house.open_discord, house.open_gateway = open_discord, open_gateway
-    house.ready, house.did = ready, did
+    house.ready, house.did, house.stop = ready, did, stop
     yield house
     if house.gateway is not None and house.gateway.running:
-        await house.gateway.stopService()
+        await house.stop()
     await house.discord.stopService()
 
 
@@ -193,12 +213,11 @@ async def test_a_401_stops_it_for_good(house):
 @in_reactor
 async def test_a_restarted_process_resumes_and_misses_nothing(house):
     await house.ready()
-    state = house.gateway.session_state(0)
-    await house.gateway.stopService()
+    await house.stop()
     assert house.did("close")[-1]["code"] == 4000
     house.discord.stage.voice(GUILD, ADA, house.room)
     house.told.clear()
-    house.open_gateway(resume_from={0: state})
+    house.open_gateway()
     await until(lambda: SessionResumed(0) in house.told)
     assert [type(event) for event in house.told] == [VoiceUpdated, SessionResumed]
     assert len(house.did("identify")) == 1
@@ -207,11 +226,10 @@ async def test_a_restarted_process_resumes_and_misses_nothing(house):
 @in_reactor
 async def test_a_forgotten_session_is_begun_anew(house):
     await house.ready(rules=Rules(identify_every_s=0.0))
-    state = house.gateway.session_state(0)
-    await house.gateway.stopService()
+    await house.stop()
     house.discord.stage.fault("forget_sessions")
     house.told.clear()
-    house.open_gateway(resume_from={0: state}, wall=lambda: time.time() + 60)
+    house.open_gateway(wall=lambda: time.time() + 60)
     await until(lambda: SyncEnded(0) in house.told)
     assert isinstance(house.told[0], SessionBegan)
     assert [entry["ok"] for entry in house.did("resume")] == [False]

@@ -19,6 +19,7 @@ from voicestatus.core.presence import (
     SyncEnded,
     VoiceUpdated,
 )
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.session import (
     Cause,
@@ -31,7 +32,6 @@ from voicestatus.discord.gateway.session import (
     Over,
     Phase,
     Send,
-    SessionState,
     Wake,
 )
 from voicestatus.discord.gateway.wire import (
@@ -61,7 +61,7 @@ def arrival(guild):
 
 
 def start(resume=None, jitter=0.5):
-    session = GatewaySession(LOGIN, resume, jitter)
+    session = GatewaySession(LOGIN, resume, jitter, resume and resume.seq)
     session.start(0.0)
     return session
 
@@ -79,6 +79,7 @@ def ready(guilds=(1, 2)):
     )
     if not guilds:
         session.wake(17.0)  # asked for while guilds might still come
+    session.stored(session.state)
     return session
 
 
@@ -100,6 +101,10 @@ def told(effects):
 def over(effects):
     (ended,) = [e.ended for e in effects if isinstance(e, Over)]
     return ended
+
+
+def over_or_none(effects):
+    return next((e.ended for e in effects if isinstance(e, Over)), None)
 
 
 # ---- Hello -------------------------------------------------------------------------
@@ -156,11 +161,23 @@ def test_beats_come_an_interval_after_the_previous_one():
     assert sent(session.wake(101.5)) == [{"op": 1, "d": None}]
 
 
-def test_a_beat_carries_the_last_sequence():
+def test_a_beat_confirms_only_what_is_stored():
     session = ready(guilds=())
     session.receive(Dispatch(17, "MESSAGE_CREATE", None), 3.0)
     session.receive(Dispatch(None, "ODD", None), 3.0)
-    assert sent(session.wake(21.0)) == [{"op": 1, "d": 17}]
+    assert sent(session.wake(21.0)) == [{"op": 1, "d": 1}]
+    session.stored(session.state)
+    session.receive(HeartbeatAck(), 21.1)
+    session.receive(Dispatch(18, "VOICE_STATE_UPDATE", JOIN), 22.0)
+    assert sent(session.wake(61.0)) == [{"op": 1, "d": 17}]
+
+
+def test_what_is_stored_of_another_session_confirms_nothing():
+    session = identifying()
+    session.receive(READY, 2.0)
+    session.stored(STATE)
+    session.wake(17.0)
+    assert sent(session.wake(21.0)) == [{"op": 1, "d": None}]
 
 
 def test_a_resuming_connection_beats_with_the_stored_sequence():
@@ -263,13 +280,14 @@ def test_a_process_that_is_always_late_goes_on_all_the_same():
 
 
 def test_ready_begins_a_session_and_is_kept():
-    effects = identifying().receive(READY, 2.0)
-    assert effects == [
+    session = identifying()
+    assert session.receive(READY, 2.0) == [
         Deliver(SessionBegan(3, 100, frozenset({1, 2}))),
         Enter(Phase.READY),
-        Keep(NEW),
+        Keep(),
         Wake(17.0),
     ]
+    assert session.state == NEW
 
 
 def test_without_ready_for_a_minute_the_connection_is_given_up():
@@ -309,8 +327,9 @@ def test_the_sync_ends_when_every_guild_has_been_told(news):
     assert last == [
         Deliver(news),
         Deliver(SyncEnded(3)),
-        Keep(SessionState("new", 3, "wss://there")),
+        Keep(),
     ]
+    assert session.state == SessionState("new", 3, "wss://there")
 
 
 def test_the_sync_of_a_bot_without_guilds_ends_at_once():
@@ -358,8 +377,49 @@ def test_missed_events_are_told_in_order_before_resumed():
     assert effects == [
         Deliver(SessionResumed(3)),
         Enter(Phase.READY),
-        Keep(SessionState("abc", 43, "wss://resume.example")),
+        Keep(),
     ]
+    assert session.state == SessionState("abc", 43, "wss://resume.example")
+
+
+def test_a_resume_begins_at_what_is_stored_and_repeats_nothing():
+    session = GatewaySession(LOGIN, STATE, 0.0, durable=39)
+    session.start(0.0)
+    (resume,) = sent(session.receive(Hello(40.0), 1.0))
+    assert resume["d"]["seq"] == 39
+    assert sent(session.wake(1.0)) == [{"op": 1, "d": 39}]
+    for seq in (40, 41):
+        assert session.receive(Dispatch(seq, "VOICE_STATE_UPDATE", JOIN), 1.5) == []
+        assert session.state == STATE
+    fresh = session.receive(Dispatch(42, "VOICE_STATE_UPDATE", JOIN), 1.5)
+    assert told(fresh) == [JOIN]
+    effects = session.receive(Dispatch(43, "RESUMED", Resumed()), 2.0)
+    assert told(effects) == [SessionResumed(3)]
+    assert session.state.seq == 43
+
+
+def test_a_resumed_with_an_old_number_takes_nothing_back():
+    session = start(STATE)
+    session.receive(Hello(40.0), 1.0)
+    effects = session.receive(Dispatch(41, "RESUMED", Resumed()), 2.0)
+    assert told(effects) == [SessionResumed(3)]
+    assert session.state.seq == 41
+
+
+def test_where_nothing_is_stored_a_resume_begins_at_what_was_told():
+    session = GatewaySession(LOGIN, STATE, 0.5)
+    session.start(0.0)
+    assert sent(session.receive(Hello(40.0), 1.0))[0]["d"]["seq"] == 41
+
+
+def test_repeated_events_are_a_sign_of_life():
+    session = GatewaySession(LOGIN, STATE, 0.5, durable=1)
+    session.start(0.0)
+    session.receive(Hello(400.0), 1.0)
+    session.receive(Dispatch(2, "VOICE_STATE_UPDATE", JOIN), 60.0)
+    assert over_or_none(session.wake(61.0)) is None
+    assert over_or_none(session.wake(121.0)) is None
+    assert over(session.wake(181.0)).cause is Cause.TIMEOUT
 
 
 def test_a_second_resumed_says_nothing():
@@ -504,9 +564,9 @@ def test_commands_wait_for_ready_and_for_the_send_limit():
     at_ready = session.receive(READY, 2.0)
     assert sent(at_ready) == list(range(110))
     session.wake(17.0)
-    assert sent(session.wake(21.0)) == [{"op": 1, "d": 1}]  # beats do not wait
+    assert sent(session.wake(21.0)) == [{"op": 1, "d": None}]  # beats do not wait
     session.receive(HeartbeatAck(), 21.1)
-    assert sent(session.wake(61.9)) == [{"op": 1, "d": 1}]
+    assert sent(session.wake(61.9)) == [{"op": 1, "d": None}]
     assert sent(session.wake(62.0)) == [110]
 
 
@@ -545,8 +605,16 @@ class AnyConversation(RuleBasedStateMachine):
 
     @initialize(resume=st.none() | st.just(STATE), jitter=st.floats(0, 0.99))
     def begin(self, resume, jitter):
-        self.session = GatewaySession(LOGIN, resume, jitter)
+        self.stored = None if resume is None else resume.seq
+        self.session = GatewaySession(LOGIN, resume, jitter, self.stored)
         self.take(self.session.start(0.0))
+
+    @rule()
+    def store(self):
+        state = self.session.state
+        if state is not None:
+            self.session.stored(state)
+            self.stored = state.seq
 
     def take(self, effects):
         assert not (self.finished and effects)
@@ -555,7 +623,10 @@ class AnyConversation(RuleBasedStateMachine):
                 case Send(payload):
                     assert self.hello, "sent before Hello"
                     assert not self.finished
-                    self.logins += json.loads(payload)["op"] in {2, 6}
+                    said = json.loads(payload)
+                    self.logins += said["op"] in {2, 6}
+                    if said["op"] == 1:
+                        assert said["d"] in {None, self.stored}
                     assert self.logins <= 1, "identified twice"
                 case Wake(at):
                     assert at >= self.now

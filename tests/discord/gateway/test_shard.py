@@ -13,8 +13,8 @@ from voicestatus.core.presence import (
     SyncEnded,
     VoiceUpdated,
 )
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway.identify import Spent
-from voicestatus.discord.gateway.session import SessionState
 from voicestatus.discord.gateway.shard import CONNECT_AT_LAST_S
 from voicestatus.discord.gateway.status import State
 from voicestatus.discord.rest.errors import DiscordUnreachable, TokenRefused
@@ -429,7 +429,7 @@ def test_an_api_that_is_away_is_asked_again(world):
     assert shard.status.problem is None
 
 
-def test_stopping_closes_resumably_and_stores_what_a_resume_needs(world):
+def test_stopping_closes_resumably_and_leaves_what_a_resume_needs(world):
     shard = world.start()
     world.ready(seq=41)
     world.gateway.link.say(0, JOIN, 42, "VOICE_STATE_UPDATE")
@@ -439,9 +439,7 @@ def test_stopping_closes_resumably_and_stores_what_a_resume_needs(world):
     assert done.called
     assert world.gateway.link.closed_with == 4000
     assert events(world)[-1] == SourceLost(0)
-    stored = world.store.writes[-1]
-    assert (stored.kind, stored.id) == ("gateway-session", "0")
-    assert msgspec.json.decode(stored.body, type=SessionState) == SessionState(
+    assert shard.session_state == SessionState(
         "the-session", 42, "wss://resume.example"
     )
     assert shard.status.state is State.STOPPED
@@ -484,13 +482,70 @@ def test_it_can_be_started_again(world):
     assert urls(world) == [BASE, RESUME]
 
 
-def test_a_session_that_discord_ended_is_forgotten_in_the_store(world):
+def test_a_session_that_discord_ended_is_forgotten(world):
     world.start()
     world.ready()
+    marks = world.journal.marks
     world.gateway.link.say(9, False)
     world.gateway.flush()
-    assert world.store.writes[-1].kind == "gateway-session"
-    assert not hasattr(world.store.writes[-1], "body")
+    assert world.shard.session_state is None
+    assert world.journal.marks == marks + 1
+
+
+# ---- what is stored ----------------------------------------------------------------
+
+
+def test_nobody_identifies_before_what_is_stored_was_read(world):
+    world.journal.loading = Deferred()
+    world.start(resume_from=STATE)
+    world.advance(1)
+    assert urls(world) == []
+    world.journal.loading.callback(None)
+    assert urls(world) == [RESUME]
+
+
+def test_it_can_be_stopped_while_what_is_stored_is_read(world):
+    world.journal.loading = Deferred()
+    world.start()
+    world.stop()
+    assert urls(world) == []
+
+
+def test_discord_hears_of_no_event_that_is_not_stored(world):
+    world.start()
+    world.ready()
+    link = world.gateway.link
+    world.journal.store()
+    link.say(0, JOIN, 2, "VOICE_STATE_UPDATE")
+    link.say(1)
+    world.gateway.flush()
+    assert link.heard[-1] == {"op": 1, "d": 1}
+    world.journal.store()
+    link.say(1)
+    world.gateway.flush()
+    assert link.heard[-1] == {"op": 1, "d": 2}
+
+
+def test_a_reconnect_resumes_from_what_is_stored_and_tells_nothing_twice(world):
+    world.start()
+    world.ready()
+    world.journal.store()
+    world.gateway.link.say(0, JOIN, 2, "VOICE_STATE_UPDATE")
+    world.gateway.link.say(0, JOIN | {"channel_id": None}, 3, "VOICE_STATE_UPDATE")
+    world.gateway.flush()
+    world.gateway.link.transport.abortConnection()
+    world.gateway.flush()
+    world.told.clear()
+    link = world.gateway.link
+    link.say(10, {"heartbeat_interval": 40000})
+    world.gateway.flush()
+    assert link.heard[-1]["d"]["seq"] == 1
+    link.say(0, JOIN, 2, "VOICE_STATE_UPDATE")
+    link.say(0, JOIN | {"channel_id": None}, 3, "VOICE_STATE_UPDATE")
+    link.say(0, JOIN, 4, "VOICE_STATE_UPDATE")
+    link.say(0, {}, 5, "RESUMED")
+    world.gateway.flush()
+    assert events(world) == [JOINED, SessionResumed(0)]
 
 
 # ---- what the program sees ---------------------------------------------------------

@@ -168,6 +168,30 @@ def test_a_bot_is_known_by_its_member(sent):
     assert body(sent("voice_state_update_own_bot_disconnected")).voice is None
 
 
+def test_roles_are_those_of_the_member(sent):
+    voice = body(sent("voice_state_update_own_bot_join")).voice
+    assert voice.roles == {1187000000000000302}
+    assert body(sent("voice_state_update_join")).voice.roles == frozenset()
+
+
+def test_equal_roles_are_one_set_in_whatever_order_they_come():
+    sets = []
+    for roles in (["7", "8"], ["8", "7"], ["7", "8"]):
+        member = {"user": {"id": "1"}, "roles": roles}
+        state = {"user_id": "1", "channel_id": "2", "guild_id": "3", "member": member}
+        sets.append(body(dispatch("VOICE_STATE_UPDATE", state)).voice.roles)
+    assert sets[0] == {7, 8}
+    assert sets[0] is sets[1] is sets[2]
+
+
+def test_a_voice_state_whose_roles_are_malformed_is_no_event():
+    member = {"user": {"id": "1"}, "roles": "admin"}
+    state = {"user_id": "1", "channel_id": "2", "guild_id": "3", "member": member}
+    message = decode(dispatch("VOICE_STATE_UPDATE", state))
+    assert message.body is None
+    assert message.fault
+
+
 def test_without_a_member_nothing_is_said_about_being_a_bot(sent):
     update = body(sent("voice_state_update_without_member"))
     assert update == VoiceUpdated(GUILD, DORA, Voice(DORA, LOUNGE), bot=None)
@@ -239,6 +263,33 @@ def test_a_guilds_voices_learn_from_its_members_who_is_a_bot():
         (11, False),
         (12, False),
     ]
+
+
+def test_a_guilds_voices_have_the_roles_of_their_members(sent):
+    arrived = body(sent("guild_create"))
+    assert [sorted(voice.roles) for voice in arrived.voices] == [
+        [1187000000000000301],
+        [1187000000000000303],
+        [],
+    ]
+    assert arrived.memberless == frozenset()
+
+
+def test_whose_member_was_not_told_is_named():
+    guild = {
+        "id": "1",
+        "members": [
+            {"user": {"id": "10"}, "roles": ["7", "8"]},
+            {"user": {"id": "11"}, "roles": {"of": "a strange kind"}},
+        ],
+        "voice_states": [
+            {"user_id": user, "channel_id": "5"} for user in ("10", "11", "12")
+        ],
+    }
+    message = decode(dispatch("GUILD_CREATE", guild))
+    assert message.fault
+    assert [voice.roles for voice in message.body.voices] == [{7, 8}, set(), set()]
+    assert message.body.memberless == {11, 12}
 
 
 def test_a_guild_where_nobody_is_in_voice(sent):

@@ -35,7 +35,6 @@ from voicestatus.discord.gateway.session import (
     Over,
     Phase,
     Send,
-    SessionState,
     Wake,
 )
 
@@ -50,7 +49,7 @@ class Owner(Protocol):
 
     def deliver(self, event: Event, arrived_at: float) -> None: ...
     def entered(self, phase: Phase) -> None: ...
-    def keep(self, state: SessionState) -> None: ...
+    def keep(self) -> None: ...
     def ended(self, ended: Ended, why: str) -> None: ...
 
 
@@ -182,8 +181,8 @@ class GatewayConnection(WebSocketClientProtocol):
                     self._wake_call = self._clock.callLater(after_s, self._wake)
                 case Enter(phase):
                     self._owner.entered(phase)
-                case Keep(state):
-                    self._owner.keep(state)
+                case Keep():
+                    self._owner.keep()
                 case Close(code, reason):
                     self._close(code, reason)
                 case Over(ended):

@@ -56,6 +56,6 @@ class GatewayMetrics:
         )
         self.store_failures = Counter(
             "voicestatus_gateway_store_failures",
-            "Session values or identify times that could not be stored or read.",
+            "Times of identifying that could not be stored or read.",
             registry=registry,
         )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import exp2
 from typing import Final
 
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
-from voicestatus.discord.gateway.session import Cause, Ended, SessionState
+from voicestatus.discord.gateway.session import Cause, Ended
 from voicestatus.discord.gateway.wire import Verdict
 
 STABLE_S: Final = 30.0

@@ -1,9 +1,8 @@
 """The live link to Discord, all shards of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService
@@ -12,17 +11,16 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate
 
 from voicestatus.core.presence import Event
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway.connection import Surroundings, endpoint_to
 from voicestatus.discord.gateway.gate import IdentifyGate
 from voicestatus.discord.gateway.metrics import GatewayMetrics
-from voicestatus.discord.gateway.session import SessionState
 from voicestatus.discord.gateway.shard import ShardService
 from voicestatus.discord.gateway.status import Status, combined
 from voicestatus.discord.gateway.wire import Login
 from voicestatus.discord.rest.client import RestClient, user_agent
+from voicestatus.journal.service import Journal
 from voicestatus.store.documents import Documents
-
-_NOTHING: Final[Mapping[int, SessionState]] = MappingProxyType({})
 
 
 class GatewayService(MultiService):
@@ -40,6 +38,7 @@ class GatewayService(MultiService):
         intents: int,
         deliver: Callable[[Event, float], object],
         documents: Documents,
+        journal: Journal,
         registry: CollectorRegistry,
         reactor: Any,
         monotonic: Callable[[], float],
@@ -47,16 +46,15 @@ class GatewayService(MultiService):
         jitter: Callable[[], float],
         shards: Sequence[int] = (0,),
         shard_count: int = 1,
-        resume_from: Mapping[int, SessionState] = _NOTHING,
         compress: str | None = "zstd-stream",
         trust_root: Certificate | None = None,
     ) -> None:
         """Open nothing yet.
 
         `deliver` gets each event and the `monotonic` time at which its bytes arrived.
-        `resume_from` has the session value of those shards whose state was restored;
-        the others identify. `jitter` draws from [0, 1). `trust_root` stands in for
-        the system's authorities.
+        A shard begins when `journal` has restored what its session stands for.
+        `jitter` draws from [0, 1). `trust_root` stands in for the system's
+        authorities.
         """
         super().__init__()
         release = version("voicestatus")
@@ -85,13 +83,12 @@ class GatewayService(MultiService):
                 deliver,
                 api=self._api,
                 gate=gate,
-                documents=documents,
+                journal=journal,
                 around=Surroundings(reactor, monotonic, metrics),
                 endpoint=endpoint,
                 jitter=jitter,
                 agent=user_agent(release),
                 compress=compress,
-                resume_from=resume_from.get(shard_id),
             )
             shard.setServiceParent(self)
 
@@ -121,7 +118,7 @@ class GatewayService(MultiService):
         return leave
 
     def stopService(self) -> Deferred[None]:
-        """Close resumably; fires when the connections are closed and all is stored."""
+        """Close resumably; fires when the connections are closed."""
 
         async def stop() -> None:
             await MultiService.stopService(self)

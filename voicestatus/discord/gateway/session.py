@@ -22,6 +22,7 @@ from voicestatus.core.presence import (
     SourceLost,
     SyncEnded,
 )
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.ratelimit import SendLimit
 from voicestatus.discord.gateway.wire import Login, Verdict
@@ -43,17 +44,6 @@ socket."""
 RESUMABLY: Final = 4000
 """Our close code. 1000 and 1001 would end the session.
 Source: Gateway, "Disconnecting"."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """What survives a connection, and all that a Resume needs. JSON by msgspec."""
-
-    session_id: str = field(repr=False)
-    seq: int
-    resume_url: str
-    syncing: bool = False
-    """Whether the session still owed guilds when this was taken."""
 
 
 class Phase(Enum):
@@ -125,9 +115,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Store this: it is what a Resume needs from here on."""
-
-    state: SessionState
+    """Store the state: what a Resume needs is another from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +141,23 @@ class GatewaySession:
 
     With `resume` it resumes that session. Without it identifies, so it may then be
     started only when the identify budget has been charged for it.
+
+    To Discord it confirms only what the next process would know, too: a heartbeat or
+    a Resume that names a sequence allows Discord to forget what came up to there.
     """
 
     def __init__(
-        self, login: Login, resume: SessionState | None, jitter: float
+        self,
+        login: Login,
+        resume: SessionState | None,
+        jitter: float,
+        durable: int | None = None,
     ) -> None:
-        """Take `jitter`, 0 <= jitter < 1: when in the interval the first beat falls."""
+        """Take `jitter`, 0 <= jitter < 1: when in the interval the first beat falls.
+
+        `durable` is the sequence up to which the resumed session is stored; None: not
+        at all.
+        """
         self.phase = Phase.OPENING
         self.latency_s: float | None = None
         """Time between the last acknowledged heartbeat and its ACK."""
@@ -167,6 +166,7 @@ class GatewaySession:
         self._session_id = None if resume is None else resume.session_id
         self._resume_url = "" if resume is None else resume.resume_url
         self._seq = None if resume is None else resume.seq
+        self._durable = durable
         self._syncing = resume is not None and resume.syncing
         self._awaited: set[GuildId] | None = None  # not known after a resume
         self._spoke = self._told = False
@@ -284,6 +284,11 @@ class GatewaySession:
         self._spoke = True
         return self._close(Cause.UNREADABLE, "decode error", now)
 
+    def stored(self, state: SessionState) -> None:
+        """Learn that this state survives the process."""
+        if state.session_id == self._session_id:
+            self._durable = state.seq
+
     def stop(self, now: float) -> list[Effect]:
         """End from our side; the session stays resumable."""
         return self._close(Cause.STOPPED, "going away", now)
@@ -303,15 +308,18 @@ class GatewaySession:
             payload = wire.identify(self._login)
         else:
             self.phase = Phase.RESUMING
-            payload = wire.resume(self._login, self._session_id, self._seq)
+            # Nothing of it stored: no other process will ask for it.
+            seq = self._seq if self._durable is None else self._durable
+            payload = wire.resume(self._login, self._session_id, seq)
         return [Enter(self.phase), Send(payload), *self._rearm()]
 
     def _dispatch(self, message: wire.Dispatch, now: float) -> list[Effect]:
         if self.phase is Phase.OPENING:
             return []
-        if message.seq is not None:
-            self._seq = message.seq
         body = message.body
+        repeated = self._is_repeated(message)
+        if message.seq is not None and not repeated:
+            self._seq = message.seq
         match body:
             case None:
                 return []
@@ -319,8 +327,18 @@ class GatewaySession:
                 return self._ready(body, now)
             case wire.Resumed():
                 return self._resumed(now)
+            case _ if repeated:  # the replay begins at what is stored
+                self._alive_at = now
+                return []
             case _:
                 return self._event(body, now)
+
+    def _is_repeated(self, message: wire.Dispatch) -> bool:
+        """Whether a replay tells what was told on a connection before."""
+        if self.phase is not Phase.RESUMING or isinstance(message.body, wire.Ready):
+            return False
+        seq = message.seq
+        return seq is not None and self._seq is not None and seq <= self._seq
 
     def _event(self, event: Event, now: float) -> list[Effect]:
         if self.phase is Phase.IDENTIFYING:
@@ -339,7 +357,7 @@ class GatewaySession:
         return [Deliver(event), *([] if self._awaited else self._end_sync())]
 
     def _ready(self, ready: wire.Ready, now: float) -> list[Effect]:
-        self._session_id = ready.session_id
+        self._session_id, self._durable = ready.session_id, None
         self._resume_url = ready.resume_url
         self._syncing, self._awaited = True, set(ready.guilds)
         begun = self._hold(SessionBegan(self._shard, ready.me, ready.guilds), now)
@@ -358,23 +376,19 @@ class GatewaySession:
         self._told = True
         if self._syncing:
             self._sync_by = now + SYNC_WITHIN_S
-        effects: list[Effect] = [Deliver(news), Enter(self.phase), *self._keep()]
+        effects: list[Effect] = [Deliver(news), Enter(self.phase), Keep()]
         return effects + self._send_commands(now) + self._rearm()
 
     def _end_sync(self) -> list[Effect]:
         self._sync_by = self._awaited = None
         self._syncing = False
-        return [Deliver(SyncEnded(self._shard)), *self._keep()]
-
-    def _keep(self) -> list[Effect]:
-        state = self.state
-        return [] if state is None else [Keep(state)]
+        return [Deliver(SyncEnded(self._shard)), Keep()]
 
     # ---- sending -------------------------------------------------------------------
 
     def _beat(self, now: float) -> Send:
         self._beat_sent_at = now
-        return Send(wire.heartbeat(self._seq))
+        return Send(wire.heartbeat(self._durable))
 
     def _ack(self, now: float) -> None:
         self._acked, self._alive_at = True, now

@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from voicestatus.core.errors import ProtocolError, StoreError
+from voicestatus.core.errors import ProtocolError
 from voicestatus.core.presence import Event
+from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.compression import COMPRESSIONS
 from voicestatus.discord.gateway.connection import (
@@ -21,15 +22,9 @@ from voicestatus.discord.gateway.connection import (
     GatewayFactory,
     Surroundings,
 )
-from voicestatus.discord.gateway.gate import STORE_WITHIN_S, IdentifyGate, Permit
+from voicestatus.discord.gateway.gate import IdentifyGate, Permit
 from voicestatus.discord.gateway.reconnect import Attempt, GiveUp, Reconnect
-from voicestatus.discord.gateway.session import (
-    Cause,
-    Ended,
-    GatewaySession,
-    Phase,
-    SessionState,
-)
+from voicestatus.discord.gateway.session import Cause, Ended, GatewaySession, Phase
 from voicestatus.discord.gateway.status import State, Status
 from voicestatus.discord.gateway.wire import Login, Verdict
 from voicestatus.discord.rest.client import RestClient
@@ -38,11 +33,9 @@ from voicestatus.discord.rest.errors import (
     DiscordUnreachable,
     TokenRefused,
 )
-from voicestatus.store.documents import Documents
-from voicestatus.store.typed import Typed
+from voicestatus.journal.service import Journal
 from voicestatus.tasks import Tasks
 
-KIND: Final = "gateway-session"
 CONNECT_AT_LAST_S: Final = 30.0
 """With finding the name and all its addresses; an endpoint bounds each one alone."""
 
@@ -61,26 +54,26 @@ class ShardService(Service):
         *,
         api: RestClient,
         gate: IdentifyGate,
-        documents: Documents,
+        journal: Journal,
         around: Surroundings,
         endpoint: Callable[[str], IStreamClientEndpoint],
         jitter: Callable[[], float],
         agent: str,
         compress: str | None = "zstd-stream",
-        resume_from: SessionState | None = None,
     ) -> None:
         self._login, self._deliver = login, deliver
         self._shard_id = login.shard[0]
         self._api, self._gate = api, gate
-        self._documents = Typed(documents, KIND, SessionState)
+        self._journal = journal
         self._around, self._clock = around, around.clock
         self._metrics = around.metrics
         self._endpoint, self._jitter = endpoint, jitter
         self._agent, self._compress = agent, compress
-        self._resume_from = resume_from
 
         self._tasks = Tasks()
         self._session: GatewaySession | None = None
+        self._stored: SessionState | None = None
+        """What survives this process."""
         self._connections: set[GatewayConnection] = set()
         self._ended: Deferred[Ended] = Deferred()
         self._permit: Permit | None = None
@@ -89,6 +82,7 @@ class ShardService(Service):
         self._problem: str | None = None
         self._told: dict[object, Tell] = {}
         self._metrics.latency.labels(self._shard_id).set_function(self._latency_s)
+        journal.enrol(self._shard_id, self)
 
     @property
     def status(self) -> Status:
@@ -102,7 +96,13 @@ class ShardService(Service):
 
         Within `deliver` it includes the event that is being delivered.
         """
-        return self._resume_from if self._session is None else self._session.state
+        return self._stored if self._session is None else self._session.state
+
+    def stored(self, state: SessionState) -> None:
+        """See `journal.Link`."""
+        self._stored = state
+        if self._session is not None:
+            self._session.stored(state)
 
     def subscribe(self, tell: Tell) -> Callable[[], object]:
         """Tell the present status, then each change; return the way out."""
@@ -115,7 +115,7 @@ class ShardService(Service):
         self._tasks.spawn("the link to Discord", self._live())
 
     def stopService(self) -> Deferred[None]:
-        """Close resumably; fires when the connections are closed and all is stored."""
+        """Close resumably; fires when the connections are closed."""
         super().stopService()
         self._tasks.cancel()
         return Deferred.fromCoroutine(self._leave())
@@ -140,8 +140,8 @@ class ShardService(Service):
             case Phase.OPENING | Phase.OVER:
                 pass
 
-    def keep(self, state: SessionState) -> None:
-        self._tasks.spawn("storing the session", self._store(state))
+    def keep(self) -> None:
+        self._journal.mark()
 
     def ended(self, ended: Ended, why: str) -> None:
         self._log.info(
@@ -156,12 +156,14 @@ class ShardService(Service):
             return
         problem = None if ended.held_s is not None else _problem(ended, why)
         self._become(State.WAITING, problem or self._problem)
-        self._tasks.spawn("storing the session", self._store(ended.state))
+        self._journal.mark()
         self._ended.callback(ended)
 
     # ---- the life of the link ------------------------------------------------------
 
     async def _live(self) -> None:
+        if self._session is None:
+            self._stored = await self._journal.restored(self._shard_id)
         reconnect = Reconnect()
         plan: Attempt | GiveUp = reconnect.first(self.session_state)
         while isinstance(plan, Attempt):
@@ -220,7 +222,9 @@ class ShardService(Service):
 
     async def _connect(self, url: str, state: SessionState | None) -> Ended:
         url = wire.address(url, self._compress)
-        self._session = GatewaySession(self._login, state, self._jitter())
+        self._session = GatewaySession(
+            self._login, state, self._jitter(), self._durable(state)
+        )
         connection = GatewayConnection(
             self._session,
             COMPRESSIONS[self._compress](),
@@ -236,34 +240,22 @@ class ShardService(Service):
         connection.gone.addCallback(lambda _: self._connections.discard(connection))
         return await self._ended
 
+    def _durable(self, state: SessionState | None) -> int | None:
+        """Return up to where that session is stored."""
+        stored = self._stored
+        if state is None or stored is None or state.session_id != stored.session_id:
+            return None
+        return stored.seq
+
     async def _leave(self) -> None:
-        state = self.session_state
         leaving = list(self._connections)
         for connection in leaving:
             connection.leave()
         self._become(State.STOPPED)
         # Each aborts by itself when its peer does not close.
         await DeferredList([connection.gone for connection in leaving])
-        if state is not None:
-            stored = Deferred.fromCoroutine(self._store(state))
-            try:
-                await stored.addTimeout(STORE_WITHIN_S, self._clock)
-            except defer.TimeoutError:
-                self._log.warn("the session was not stored in time")
 
     # ---- small things --------------------------------------------------------------
-
-    async def _store(self, state: SessionState | None) -> None:
-        id_ = str(self._shard_id)
-        try:
-            if state is None:
-                await self._documents.delete(id_)
-            else:
-                await self._documents.put(id_, state)
-        except StoreError:
-            # The link goes on; a restart would identify.
-            self._metrics.store_failures.inc()
-            self._log.warn("shard {shard}: the session is not stored", shard=id_)
 
     def _latency_s(self) -> float:
         latency_s = self.status.latency_s

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -15,7 +16,7 @@ import msgspec
 
 from voicestatus.core.errors import ProtocolError
 from voicestatus.core.guild import Channel, Voice
-from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.presence import (
     ChannelDeleted,
     ChannelUpserted,
@@ -34,6 +35,8 @@ MAX_SEND_BYTES: Final = 4096
 HIDDEN: Final = 1 << 17
 """Channel flag: we may not see this channel; its name is a placeholder."""
 _INTERVAL_BOUNDS_S: Final = (0.1, 3600.0)
+ROLE_SETS: Final = 4096
+"""Sets of roles that are kept so that equal ones are one: it saves memory, no more."""
 
 # ---- what the Gateway says ---------------------------------------------------------
 
@@ -126,6 +129,8 @@ class _User(_Struct):
 
 class _Member(_Struct):
     user: _User | None = None
+    # Decoded for those in voice alone: a large guild tells thousands.
+    roles: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Voice(_Struct):
@@ -213,6 +218,7 @@ class _GuildEnvelope(_Struct):
 
 
 _T = TypeVar("_T")
+_NO_ROLES: Final[frozenset[RoleId]] = frozenset()
 
 
 def _decoder(shape: type[_T]) -> msgspec.json.Decoder[_T]:
@@ -222,14 +228,17 @@ def _decoder(shape: type[_T]) -> msgspec.json.Decoder[_T]:
 
 _decode_envelope = _decoder(_Envelope).decode
 _decode_hello = _decoder(_Hello).decode
+_decode_ids = msgspec.json.Decoder(list[_Snowflake] | None, strict=False).decode
 _decode_flag = msgspec.json.Decoder(bool | None, strict=False).decode
 
 # ---- payloads to events ------------------------------------------------------------
 
 
-def _voice(state: _Voice, bot: bool) -> Voice | None:
+def _voice(state: _Voice, member: _Member | None) -> Voice | None:
     if state.channel_id is None:
         return None
+    bot = member is not None and member.user is not None and bool(member.user.bot)
+    roles = _NO_ROLES if member is None else _roles(bytes(member.roles))
     return Voice(
         UserId(state.user_id),
         ChannelId(state.channel_id),
@@ -242,7 +251,20 @@ def _voice(state: _Voice, bot: bool) -> Voice | None:
         bool(state.self_video),
         bool(state.suppress),
         state.request_to_speak_timestamp is not None,
+        roles,
     )
+
+
+@lru_cache(maxsize=ROLE_SETS)
+def _roles(text: bytes) -> frozenset[RoleId]:
+    """Read a member's roles; few sets are many people's, and each is kept once."""
+    roles = _decode_ids(text)
+    return _one_of(frozenset(map(RoleId, roles))) if roles else _NO_ROLES
+
+
+@lru_cache(maxsize=ROLE_SETS)
+def _one_of(roles: frozenset[RoleId]) -> frozenset[RoleId]:
+    return roles
 
 
 def _channel_id(snowflake: int | None) -> ChannelId | None:
@@ -277,8 +299,9 @@ def _guild_create(guild: _WholeGuild, shard: int) -> Event:
     if guild.unavailable:
         return GuildUnavailable(GuildId(guild.id))
     # `voice_states` come without their members here: joined by the user's id.
-    bots = {m.user.id for m in guild.members or () if m.user and m.user.bot}
-    voices = (_voice(v, v.user_id in bots) for v in guild.voice_states or ())
+    members = {m.user.id: m for m in guild.members or () if m.user}
+    states = guild.voice_states or ()
+    voices = (_voice(v, members.get(v.user_id)) for v in states)
     return GuildArrived(
         shard,
         GuildId(guild.id),
@@ -286,6 +309,7 @@ def _guild_create(guild: _WholeGuild, shard: int) -> Event:
         _channel_id(guild.afk_channel_id),
         tuple(map(_channel, guild.channels or ())),
         tuple(voice for voice in voices if voice is not None),
+        frozenset(UserId(v.user_id) for v in states if v.user_id not in members),
     )
 
 
@@ -316,11 +340,11 @@ def _channel_delete(channel: _Channel, _shard: int) -> Event | None:
 def _voice_update(state: _Voice, _shard: int) -> Event | None:
     if state.guild_id is None:  # a call between users
         return None
-    # A member may be missing: then whether it is a bot is not said.
+    # A member may be missing: then whether it is a bot is not said, nor are its roles.
     user = state.member.user if state.member else None
     bot = None if user is None else bool(user.bot)
     return VoiceUpdated(
-        GuildId(state.guild_id), UserId(state.user_id), _voice(state, bool(bot)), bot
+        GuildId(state.guild_id), UserId(state.user_id), _voice(state, state.member), bot
     )
 
 
@@ -363,7 +387,7 @@ _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _decode_loose_guild = _decoder(_LooseGuild).decode
 _decode_one_channel = _decoder(_Channel).decode
 _decode_one_voice = _decoder(_Voice).decode
-_decode_one_member = _decoder(_Member).decode
+_decode_member = _decoder(_Member).decode
 _decode_voice = _decoder(_VoiceEnvelope).decode
 _decode_guild = _decoder(_GuildEnvelope).decode
 
@@ -442,6 +466,12 @@ def _guild_in_parts(raw: msgspec.Raw, shard: int) -> Event | None:
         members=_readable(loose.members, _decode_one_member),
     )
     return _guild_create(whole, shard)
+
+
+def _decode_one_member(raw: msgspec.Raw) -> _Member:
+    member = _decode_member(raw)
+    _decode_ids(member.roles)
+    return member
 
 
 def _readable(
