@@ -67,6 +67,20 @@ def test_a_backup_goes_into_a_new_store_and_comes_out_the_same(run, file, tmp_pa
     assert not (tmp_path / "again.jsonl.part").exists()
 
 
+def test_what_is_no_file_is_not_replaced_and_a_link_stays_one(run, file, tmp_path):
+    url = "sqlite:new.db"
+    assert run("restore", str(file), STORAGE_URL=url)[0] == 0
+    os.mkfifo(tmp_path / "pipe")
+    status, _, errors = run("backup", "pipe", STORAGE_URL=url)
+    assert (status, (tmp_path / "pipe").is_fifo()) == (1, True)
+    assert "pipe is no file" in errors
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latest").symlink_to("folder/today")
+    assert run("backup", "latest", STORAGE_URL=url)[0] == 0
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "folder" / "today").is_file()
+
+
 def test_the_store_is_the_one_of_the_env_file_or_of_the_option(run, file, tmp_path):
     (tmp_path / ".env").write_text("STORAGE_URL=sqlite:from-env.db\n")
     assert run("restore", str(file))[0] == 0

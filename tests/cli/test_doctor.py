@@ -82,7 +82,7 @@ async def test_all_is_well_and_each_check_has_its_line(
     assert found == dict.fromkeys(
         [
             *("settings", "versions", "port", "storage", "disk", "tls", "token"),
-            *("clock", "sessions", "intents", "server", "channels"),
+            *("clock", "sessions", "shards", "intents", "server", "channels"),
         ],
         "ok",
     )

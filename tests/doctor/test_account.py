@@ -13,8 +13,8 @@ NOON_S = 1795262400.0
 MEMBERS, MEMBERS_SMALL = 1 << 14, 1 << 15
 
 
-def gateway_bot(remaining: int) -> GatewayBot:
-    return GatewayBot("wss://x", 1, remaining, 4 * 3600 + 120.5, 1)
+def gateway_bot(remaining: int = 1000, shards: int = 1, at_once: int = 1) -> GatewayBot:
+    return GatewayBot("wss://x", shards, remaining, 4 * 3600 + 120.5, at_once)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,26 @@ def test_few_sessions_are_a_warning_and_none_a_failure(
     finding = account.sessions(gateway_bot(remaining))
     assert finding.verdict is verdict
     assert finding.found.endswith("are left; all again in 4 h 2 min")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (None, "6, Discord recommends 6; all are begun in 10 s"),
+        (6, "6, Discord recommends 6; all are begun in 10 s"),
+        (8, "8, Discord recommends 6; all are begun in 15 s"),
+    ],
+)
+def test_enough_shards_are_well_and_it_is_told_how_long_they_take(
+    wanted: int | None, found: str
+):
+    assert account.shards(gateway_bot(shards=6, at_once=2), wanted).found == found
+
+
+def test_fewer_shards_than_recommended_are_a_warning_that_names_the_number():
+    finding = account.shards(gateway_bot(shards=6), 4)
+    assert finding.verdict is Verdict.WARNING
+    assert "SHARDS=auto, or 6" in finding.remedy
 
 
 def test_presence_needs_no_switch():

@@ -23,7 +23,8 @@ from voicestatus.simulator.tls import write_certificate
 reactor: Any = installed
 GUILD = 1187000000000000001
 TOKEN = "very.secret.token"
-CHECKS = ["tls", "token", "clock", "sessions", "intents", "server", "channels"]
+CHECKS = ["tls", "token", "clock", "sessions", "shards", "intents"]
+CHECKS += ["server", "channels"]
 VIEW = 1 << 10
 
 Start = Callable[..., Coroutine[Any, Any, SimulatedDiscord]]

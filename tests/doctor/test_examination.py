@@ -21,7 +21,9 @@ class FakeDiscord:
     def __init__(self, bug: Exception | None = None) -> None:
         self.bug = bug
 
-    async def examine(self, guilds: Any, intents: int) -> list[Finding]:
+    async def examine(
+        self, guilds: Any, intents: int, shards: int | None
+    ) -> list[Finding]:
         if self.bug is not None:
             raise self.bug
         return [ok("token", f"{guilds} {intents}")]

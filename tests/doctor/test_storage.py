@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from voicestatus.core.errors import StoreError
@@ -90,6 +90,7 @@ async def test_a_file_that_is_no_store_is_a_failure_and_stays_as_it_was(
 async def test_an_older_file_is_left_as_it_is(tmp_path: Path):
     file = tmp_path / "v 1.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
         for statement in STEPS[0]:
             connection.execute(statement)
         connection.execute("PRAGMA user_version = 1")
@@ -98,6 +99,7 @@ async def test_an_older_file_is_left_as_it_is(tmp_path: Path):
     assert finding.verdict is Verdict.WARNING
     assert "older voicestatus" in finding.found
     assert file.read_bytes() == before
+    assert os.listdir(tmp_path) == [file.name]  # noqa: PTH208 - a Path is not for coroutines
 
 
 @pytest_twisted.ensureDeferred
@@ -128,8 +130,19 @@ class Slow(MemoryStore):
         return await Deferred()
 
 
+class Hanging(Broken):
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return fail(StoreError("storage did not answer within 10 s"))
+
+
 @pytest.mark.parametrize(
-    ("store", "why"), [(Forgetful(), "something else"), (Broken(), "make room")]
+    ("store", "why"),
+    [
+        (Forgetful(), "something else"),
+        (Broken(), "make room"),
+        (Hanging(), "make room"),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_store_that_does_not_keep_what_it_takes_is_a_failure(

@@ -2,6 +2,8 @@
 
 import io
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 import pytest_twisted
@@ -104,6 +106,33 @@ async def test_a_file_that_is_cut_off_anywhere_is_refused():
     for size in {*range(0, len(file), 997), *range(len(file) - 120, len(file) - 1)}:
         with pytest.raises(BadBackup):
             check_backup(io.BytesIO(file[:size]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_cut_off_after_it_was_checked_changes_nothing(store):
+    other = in_memory()
+    await fill(other)
+    file = await backed_up(other)
+    await store.put("sign", "mine", b"kept")
+    for size in (0, 100, len(file) // 2, len(file) - 100):
+        cut_off = io.BytesIO(file[:size])
+        with pytest.raises(BadBackup):
+            await restore_backup(store, cut_off, nobody, replace=True)
+    held = await store.picture()
+    assert [(d.id, d.body) for d in held.documents] == [("mine", b"kept")]
+    assert held.blobs == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restore_that_fails_leaves_no_bytes_behind(start_sqlite, path):
+    other = in_memory()
+    await fill(other)
+    file, store = await backed_up(other), start_sqlite(path)
+    for cut_off in (file[: len(file) // 2], file[: len(file) - 100]):
+        with pytest.raises(BadBackup):
+            await restore_backup(store, io.BytesIO(cut_off), nobody)
+        with closing(sqlite3.connect(path)) as held:
+            assert held.execute("SELECT count(*) FROM chunks").fetchone() == (0,)
 
 
 @pytest_twisted.ensureDeferred

@@ -321,6 +321,15 @@ async def test_an_abandoned_upload_leaves_nothing(store):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_finished_cannot_be_abandoned_any_more(store):
+    upload = store.upload("image", "a")
+    await upload.append(LONG)
+    blob = await upload.finish()
+    await upload.abandon()
+    assert await whole(store, blob) == LONG
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_deleted_blob_is_gone_and_deleting_it_again_is_no_mistake(store):
     blob = await uploaded(store, LONG)
     await uploaded(store, LONG, "b")

@@ -1,6 +1,7 @@
 """A store against a dictionary: no order of calls makes them differ."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,10 +34,13 @@ from voicestatus.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
+NEW = -1
+"""The version of what a batch writes, before it is known."""
+
 KINDS = st.sampled_from(["sign", "voice"])
 IDS = st.sampled_from(["a", "b", "ä"])
 PARENTS = st.sampled_from(["", "home", "away"])
-# Small numbers are versions that a document has, had, or never had.
+# Numbers are of batches, of which the first never was.
 EXPECTED = st.one_of(st.just(ANY), st.none(), st.integers(0, 12))
 CHANGES = st.one_of(
     st.builds(Put, KINDS, IDS, st.binary(max_size=4), PARENTS, EXPECTED),
@@ -58,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = TemporaryDirectory()
         self.model: dict[tuple[str, str], Document] = {}
-        self.batches = 0
+        self.versions = [0]
         self.store = self.make()
         self.start()
 
@@ -68,13 +72,25 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
     def write(self, changes: list[Put | Delete]) -> None:
         after = dict(self.model)
+        changes = [self.meant(change) for change in changes]
         if all(self.change(after, change) for change in changes):
-            self.batches += 1
-            assert wait(self.store.write(*changes)) == self.batches
-            self.model = after
+            version = wait(self.store.write(*changes))
+            assert version > self.versions[-1]
+            self.versions.append(version)
+            self.model = {
+                key: replace(d, version=version) if d.version == NEW else d
+                for key, d in after.items()
+            }
         else:
             with pytest.raises(VersionConflict):
                 wait(self.store.write(*changes))
+
+    def meant(self, change: Put | Delete) -> Put | Delete:
+        """Put the version of a batch in the place of its number."""
+        if not isinstance(change.expected, int):
+            return change
+        known = change.expected < len(self.versions)
+        return replace(change, expected=self.versions[change.expected] if known else 0)
 
     def change(
         self, model: dict[tuple[str, str], Document], change: Put | Delete
@@ -82,8 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         key = change.kind, change.id
         found = model.pop(key, None)
         if isinstance(change, Put):
-            version = self.batches + 1
-            model[key] = Document(*key, change.parent, version, change.body)
+            model[key] = Document(*key, change.parent, NEW, change.body)
         has = found.version if found else None
         return change.expected is ANY or change.expected == has
 
@@ -96,19 +111,19 @@ class StoreMachine(RuleBasedStateMachine):
     def get(self, kind: str, id_: str) -> None:
         assert wait(self.store.get(kind, id_)) == self.model.get((kind, id_))
 
-    @rule(kind=KINDS, parent=PARENTS)
-    def list_children(self, kind: str, parent: str) -> None:
-        children = [
+    @rule(kind=KINDS, parent=st.none() | PARENTS)
+    def list(self, kind: str, parent: str | None) -> None:
+        listed = [
             document
             for document in self.model.values()
-            if (document.kind, document.parent) == (kind, parent)
+            if document.kind == kind and parent in (None, document.parent)
         ]
-        assert wait(self.store.list(kind, parent)) == in_order(children)
+        assert wait(self.store.list(kind, parent)) == in_order(listed)
 
     @invariant()
     def both_hold_the_same(self) -> None:
-        signs, voices = wait(self.store.list("sign")), wait(self.store.list("voice"))
-        assert in_order([*signs, *voices]) == in_order([*self.model.values()])
+        held = wait(self.store.picture()).documents
+        assert in_order(held) == in_order(self.model.values())
 
     def start(self) -> None:
         from twisted.internet import reactor
@@ -125,7 +140,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def in_order(documents: list[Document]) -> tuple[Document, ...]:
+def in_order(documents: Iterable[Document]) -> tuple[Document, ...]:
     return tuple(sorted(documents, key=lambda document: (document.id, document.kind)))
 
 
@@ -149,9 +164,7 @@ def redis_machine(redis) -> type[StoreMachine]:
         def make(self) -> Store:
             from twisted.internet import reactor
 
-            prefix = next(prefixes)
-            redis.ask("SET", f"{prefix}version", "0")
-            return open_store(f"{redis.url}?prefix={prefix}", reactor)
+            return open_store(f"{redis.url}?prefix={next(prefixes)}", reactor)
 
     return RedisMachine
 

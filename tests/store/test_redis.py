@@ -1,16 +1,23 @@
 """What only a server can be: away, stuck, full, a replica, loading, or a stranger."""
 
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from voicestatus.core.errors import StoreError
 from voicestatus.core.storage_address import parse
-from voicestatus.store.documents import Delete, FateUnknown, Put
+from voicestatus.store.documents import (
+    SLICE,
+    Delete,
+    FateUnknown,
+    Put,
+    VersionConflict,
+)
 from voicestatus.store.redis import RedisStore
 
 CALL_LIMIT_S = 0.4
@@ -162,6 +169,23 @@ async def test_a_replica_is_told_as_one(make_redis, start_url):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_master_that_became_a_replica_is_left_for_whom_its_name_leads_to(
+    make_redis, start_url, eventually
+):
+    server = make_redis()
+    server.start()
+    store = start_url(server.url)
+    await store.put("sign", "a", b"one")
+    before = clients(server)
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(StoreError, match="is a replica"):
+        await store.put("sign", "a", b"two")
+    await eventually(lambda: clients(server) and not clients(server) & before)
+    server.ask("REPLICAOF", "NO", "ONE")
+    await until_written(store, Put("sign", "a", b"three"))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_missing_or_wrong_password_is_told_and_a_mended_one_is_taken(
     make_redis, start_url, eventually, everything_logged
 ):
@@ -215,7 +239,7 @@ async def test_a_redis_that_loads_its_data_is_told_as_such_and_waited_for(
     store = start_url(server.url)
     await gatherResults(
         Deferred.fromCoroutine(store.put("sign", str(number), b"x" * 100))
-        for number in range(500)
+        for number in range(300)
     )
     server.kill()
     server.start(
@@ -229,7 +253,7 @@ async def test_a_redis_that_loads_its_data_is_told_as_such_and_waited_for(
 
     await eventually(told_then_well)
     assert any("is still loading its data" in problem for problem in problems)
-    assert len(await store.list("sign")) == 500
+    assert len(await store.list("sign")) == 300
 
 
 @pytest_twisted.ensureDeferred
@@ -289,23 +313,107 @@ async def test_a_connection_that_the_operator_kills_is_made_again(
 async def test_a_redis_that_may_throw_documents_away_is_warned_about(
     make_redis, start_url, everything_logged
 ):
-    server = make_redis("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
+    limits = "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"
+    server = make_redis(*limits, "--appendonly", "no")
     server.start()
-    await start_url(server.url).get("sign", "a")
-    assert any("maxmemory-policy allkeys-lru" in line for line in everything_logged)
+    store = start_url(server.url)
+    await store.get("sign", "a")
+    (_, policy), (_, log) = store.risks
+    assert policy == "Set maxmemory-policy to noeviction (it is allkeys-lru)"
+    assert log == "Set appendonly to yes"
+    for remedy in (policy, log):
+        assert any(remedy in line for line in everything_logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_is_set_as_it_should_be_has_no_risks(redis, start_url):
+    store = start_url(redis.url)
+    await store.get("sign", "a")
+    assert store.risks == ()
 
 
 @pytest_twisted.ensureDeferred
 async def test_versions_of_a_redis_that_comes_back_empty_are_higher_than_before(
-    make_redis, start_url, eventually
+    make_redis, start_url
 ):
     server = make_redis()
     server.start()
     store = start_url(server.url)
-    before = await store.put("sign", "a", b"one")
+    before = 0
+    for _ in range(50):
+        before = await store.put("sign", "a", b"one")
     server.ask("FLUSHALL")
-    await eventually(lambda: time.time() > before / 1000 + 1)
     assert await store.put("sign", "a", b"one") > before
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_replica_that_lacks_the_last_batches_gives_out_no_number_again(
+    redis, start_url
+):
+    store = start_url(f"{redis.url}?prefix=lags:")
+    await store.put("sign", "a", b"one")
+    behind = await store.put("sign", "a", b"two")
+    lost = await store.put("sign", "a", b"three")
+    redis.ask("SET", "lags:version", str(behind))
+    assert await store.put("sign", "a", b"four") > lost
+    with pytest.raises(VersionConflict):
+        await store.put("sign", "a", b"late", expected=lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_stops_tells_who_waits_and_has_no_problem(
+    start_url, everything_logged
+):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = start_url(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        waiting = [Deferred.fromCoroutine(store.get("sign", "a")) for _ in range(3)]
+        await store.stopService()
+    for call in waiting:
+        with pytest.raises(StoreError, match="the store is not open"):
+            await call
+    assert store.problem is None
+    assert not everything_logged
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_calls_that_wait_for_a_connection_none_comes_before_another(
+    redis, start_url
+):
+    store = start_url(f"{redis.url}?prefix=many:")
+    given_up = Deferred.fromCoroutine(store.put("sign", "a", b"given up"))
+    puts = [
+        Deferred.fromCoroutine(store.put("sign", "a", b"%d" % number))
+        for number in range(3000)
+    ]
+    given_up.cancel()
+    with pytest.raises(CancelledError):
+        await given_up
+    versions = await gatherResults(puts)
+    assert versions == sorted(set(versions))
+    assert (await store.get("sign", "a")).body == b"2999"
+
+
+class Counting(RedisStore):
+    pauses = 0
+
+    async def pause(self) -> None:
+        self.pauses += 1
+        await super().pause()
+
+
+@pytest_twisted.ensureDeferred
+async def test_others_have_their_turn_while_a_long_list_is_read(redis):
+    from twisted.internet import reactor
+
+    store = Counting(parse(f"{redis.url}?prefix=long:"), reactor)
+    store.startService()
+    many = 3 * SLICE
+    await store.write(*(Put("sign", str(n), b"", "p") for n in range(many)))
+    for parent in (None, "p"):
+        store.pauses = 0
+        assert len(await store.list("sign", parent)) == many
+        assert store.pauses == 3
+    await store.stopService()
 
 
 @pytest_twisted.ensureDeferred
@@ -373,7 +481,17 @@ async def until_written(store, change: Put, within_s: float = 20.0) -> None:
 
 
 def replica_info(server) -> bytes:
-    return server.ask("INFO", "replication")
+    try:
+        return server.ask("INFO", "replication")
+    except ConnectionError:  # whoever becomes master ends what is connected
+        return b""
+
+
+def clients(server) -> set[bytes]:
+    """Return the numbers of the connections, but for the one that asks."""
+    told = server.ask("CLIENT", "LIST", "TYPE", "normal")
+    lines = (line for line in told.splitlines() if b"cmd=client" not in line)
+    return {line.split(b" ")[0] for line in lines if b"id=" in line}
 
 
 def masters(server) -> bytes:

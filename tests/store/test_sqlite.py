@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,11 +16,22 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from voicestatus.core.errors import StoreError
 from voicestatus.store.documents import Document, Fence, Put, VersionConflict
-from voicestatus.store.sqlite import explain
+from voicestatus.store.sqlite import TIDY_AFTER_S, SqliteStore, explain
 from voicestatus.store.sqlite_schema import SCHEMA_VERSION
+
+
+class ReactorWithClock:
+    """The real reactor between threads; its time is the test's."""
+
+    def __init__(self, clock: Clock) -> None:
+        from twisted.internet import reactor
+
+        self.callFromThread = reactor.callFromThread
+        self.callLater = clock.callLater
 
 
 @pytest_twisted.ensureDeferred
@@ -281,6 +293,32 @@ async def test_what_was_deleted_leaves_no_trace_in_the_file(start_sqlite, path):
     await store.delete("voice", "1")
     await store.stopService()
     assert b"lounge" not in path.read_bytes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_deleted_soon_leaves_no_trace_beside_the_file(path):
+    clock = Clock()
+    store = SqliteStore(path, ReactorWithClock(clock), busy_limit_s=60)
+    store.startService()
+    log = path.with_name(f"{path.name}-wal")
+    await store.put("voice", "1", b"was in the lounge")
+    await store.delete("voice", "1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM documents").fetchall()
+        clock.advance(TIDY_AFTER_S)
+        began = time.monotonic()
+        assert await store.get("voice", "1") is None
+        assert time.monotonic() - began < 30  # it did not wait for who reads
+    assert b"lounge" in log.read_bytes()
+    await store.put("voice", "2", b"")
+    clock.advance(TIDY_AFTER_S)
+    await store.get("voice", "1")
+    assert b"lounge" not in log.read_bytes() + path.read_bytes()
+    assert store.problem is None
+    await store.put("voice", "3", b"")
+    await store.stopService()
+    assert not clock.getDelayedCalls()
 
 
 @contextmanager

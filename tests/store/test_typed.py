@@ -7,7 +7,8 @@ import pytest
 import pytest_twisted
 
 from voicestatus.core.errors import StoreError
-from voicestatus.store.documents import VersionConflict
+from voicestatus.store.documents import SLICE, VersionConflict
+from voicestatus.store.memory import MemoryStore
 from voicestatus.store.typed import Stored, Typed
 
 
@@ -30,6 +31,23 @@ async def test_a_value_comes_back_with_its_version_and_parent(store):
     assert await shards.list("bot") == (stored,)
     assert await shards.list("other") == ()
     assert await shards.get("1") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_others_have_their_turn_while_many_values_are_read():
+    class Counting(MemoryStore):
+        pauses = 0
+
+        async def pause(self) -> None:
+            self.pauses += 1
+
+    store = Counting()
+    store.startService()
+    shards = Typed(store, "gateway-shard", Shard)
+    many = 2 * SLICE + 1
+    await store.write(*(shards.putting(str(n), Shard(n)) for n in range(many)))
+    assert sorted(each.value.seq for each in await shards.list()) == [*range(many)]
+    assert store.pauses == 2
 
 
 @pytest_twisted.ensureDeferred

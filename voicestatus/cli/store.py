@@ -26,6 +26,7 @@ from voicestatus.store.backup import (
     write_backup,
 )
 from voicestatus.store.documents import NotEmpty, Store
+from voicestatus.store.durable import sync_folder
 from voicestatus.store.open import open_store
 
 T = TypeVar("T")
@@ -125,6 +126,9 @@ def _counts(held: Contained) -> str:
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
     """Write beside the file; take its place when all went well."""
+    file = file.resolve()  # a link stays one
+    if file.exists() and not file.is_file():
+        raise click.ClickException(f"{file} is no file, such as may be replaced")
     part = file.with_name(f"{file.name}.part")
     try:
         part.unlink(missing_ok=True)
@@ -135,6 +139,7 @@ def _written(file: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)
+        sync_folder(file.parent)
     except OSError as e:
         raise click.ClickException(f"{file} cannot be written: {e.strerror}") from e
     finally:

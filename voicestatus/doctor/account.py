@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult
 
+from voicestatus.discord.gateway.identify import SPACING_S
 from voicestatus.discord.gateway.wire import PRIVILEGED
 from voicestatus.discord.rest.wire import GatewayBot, OwnUser
 from voicestatus.doctor.finding import Finding, failed, ok, warning
@@ -71,6 +72,20 @@ def sessions(bot: GatewayBot) -> Finding:
         left,
         "Something starts this bot again and again: look for a second server with this"
         " token, and at the log of what restarts it",
+    )
+
+
+def shards(bot: GatewayBot, wanted: int | None) -> Finding:
+    """Compare the number that is set, None for auto, with what Discord recommends."""
+    count = bot.shards if wanted is None else wanted
+    rounds = -(-count // max(1, bot.max_concurrency))
+    begun = f"; all are begun in {SPACING_S * (rounds - 1):.0f} s" if rounds > 1 else ""
+    if count >= bot.shards:
+        return ok("shards", f"{count}, Discord recommends {bot.shards}{begun}")
+    return warning(
+        "shards",
+        f"SHARDS={count}, and Discord recommends {bot.shards}: it may refuse so few",
+        f"Set SHARDS=auto, or {bot.shards}",
     )
 
 

@@ -81,14 +81,14 @@ class DiscordChecks:
         self._answered = self._untrusted = False
 
     async def examine(
-        self, wanted: Sequence[GuildId], intents: int
+        self, wanted: Sequence[GuildId], intents: int, shards: int | None = None
     ) -> tuple[Finding, ...]:
         """Look at `wanted` guilds, or at all that the bot is in."""
         of_token, me = await self._token()
-        asking = Deferred.fromCoroutine(self._sessions())
+        asking = Deferred.fromCoroutine(self._sessions(shards))
         of_intents, application = await self._intents(intents)
         of_sessions = await asking
-        findings = (self._tls(), of_token, self._clock, of_sessions, of_intents)
+        findings = (self._tls(), of_token, self._clock, *of_sessions, of_intents)
         if me is None:
             return *findings, warning("server", "not checked: the token comes first")
         return *findings, *await self._servers(wanted, application or me.id, me)
@@ -118,12 +118,12 @@ class DiscordChecks:
             return un.finding, None
         return account.token(me), me
 
-    async def _sessions(self) -> Finding:
+    async def _sessions(self, shards: int | None) -> list[Finding]:
         try:
             bot = await self._ask("sessions", self._rest.gateway_bot())
         except Unanswered as un:
-            return un.finding
-        return account.sessions(bot)
+            return [un.finding]
+        return [account.sessions(bot), account.shards(bot, shards)]
 
     async def _intents(self, wanted: int) -> tuple[Finding, int | None]:
         try:

@@ -25,7 +25,7 @@ async def examine(
     running = [
         _begin("port", _one(port.examine(settings.host, settings.port, reactor))),
         _begin("storage", storage.examine(settings.storage_url, reactor)),
-        _begin("discord", discord.examine(settings.guild_id, intents)),
+        _begin("discord", discord.examine(settings.guild_id, intents, settings.shards)),
     ]
     if settings.health_port is not None:
         health = port.examine(settings.host, settings.health_port, reactor)

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from stat import S_IMODE
 from tempfile import TemporaryDirectory
@@ -32,7 +32,9 @@ async def examine(url: str, reactor: Any) -> list[Finding]:
             keep = "Set STORAGE_URL=sqlite:PATH to keep it"
             return [warning("storage", "in memory: a restart forgets all", keep)]
         case InRedis():
-            return [await attempt("Redis", open_store(url, reactor), reactor)]
+            store = open_store(url, reactor)
+            trial = await attempt("Redis", store, reactor)
+            return [trial, *(warning("storage", *each) for each in store.risks)]
         case InFile(name):
             path = _absolute(name)
             try:
@@ -77,7 +79,8 @@ def _schema(path: Path) -> int | None:
     """Read the file's schema and change nothing; None: there is no file."""
     if not path.exists():
         return None
-    address = f"file:{quote(str(path))}?mode=ro"
+    # Who may only read leaves -wal and -shm behind.
+    address = f"file:{quote(str(path))}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=1)) as file:
             return int(file.execute("PRAGMA user_version").fetchone()[0])
@@ -128,7 +131,8 @@ async def attempt(what: str, store: Store, reactor: Any) -> Finding:
     except defer.TimeoutError:
         return failed("storage", f"{what} did not answer within {WITHIN_S:g} s")
     finally:
-        await maybeDeferred(store.stopService)
+        with suppress(StoreError):  # a disk that hangs cannot be closed either
+            await maybeDeferred(store.stopService)
     if read != _BODY:
         return failed("storage", f"{what} gives back something else than was written")
     return ok("storage", f"{what} can be written, read and cleared")

@@ -7,13 +7,14 @@ was cut off or changed is refused before anything is done with it.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
 
-from voicestatus.core.errors import VoiceStatusError
-from voicestatus.store.blobs import Blob
+from voicestatus.core.errors import StoreError, VoiceStatusError
+from voicestatus.store.blobs import Blob, Upload
 from voicestatus.store.documents import Document, Fence, Picture, Store
 
 FORMAT = 1
@@ -110,38 +111,43 @@ async def write_backup(store: Store, stream: BinaryIO, told: Told) -> Contained:
 
 
 def check_backup(stream: BinaryIO) -> Contained:
-    """Read the file to its end, and compare what it is with what it should be.
+    """Read the file to its end, and count what is in it.
 
     :raises BadBackup: when it is no backup, of a newer format, changed or cut off.
     """
-    sum_, size_bytes = hashlib.sha256(), 0
-    header: _Header | None = None
-    ended = False
+    documents = blobs = size_bytes = 0
     for text, line in _lines(stream):
-        if ended:
-            raise BadBackup("something follows the end of the backup")
-        if header is None:
-            header = _checked(line)
-        if isinstance(line, _End):
-            ended = line.sha256 == sum_.hexdigest()
-            if not ended:
-                raise BadBackup("the file was changed: its checksum is wrong")
-        sum_.update(text)
+        documents += isinstance(line, _Document)
+        blobs += isinstance(line, _Blob)
         size_bytes += len(text)
-    if header is None or not ended:
-        raise BadBackup("the file was cut off: its last line is missing")
-    return Contained(header.documents, header.blobs, size_bytes)
+    return Contained(documents, blobs, size_bytes)
 
 
 async def restore_backup(
     store: Store, stream: BinaryIO, told: Told, *, replace: bool = False
 ) -> None:
-    """Put what a checked file holds into the store, at once or not at all.
+    """Put what a file holds into the store, at once or not at all.
 
+    :raises BadBackup: when it is no whole backup.
     :raises NotEmpty: when the store holds something, and not `replace`.
     """
     if not replace:
         await store.become(Picture(version=0))  # refuses before the long part
+    uploads: list[Upload] = []
+    try:
+        picture = await _picture(store, stream, told, uploads)
+        await store.become(picture, replace=replace)
+    except BaseException:
+        for upload in uploads:
+            with suppress(StoreError):  # then they are forgotten in an hour
+                await upload.abandon()
+        raise
+
+
+async def _picture(
+    store: Store, stream: BinaryIO, told: Told, uploads: list[Upload]
+) -> Picture:
+    """Read the file to its end, and upload the bytes of its blobs."""
     version, fences, documents = 0, list[Fence](), list[Document]()
     blobs: list[Blob] = []
     lines = _lines(stream)
@@ -155,19 +161,19 @@ async def restore_backup(
             case _Document():
                 documents.append(_document_of(line))
             case _Blob():
-                blobs.append(await _upload(store, line, lines, told))
+                uploads.append(store.upload(line.kind, line.id))
+                blobs.append(await _filled(uploads[-1], line, lines, told))
             case _Data():
                 raise BadBackup("bytes stand where no blob is")
             case _End():
                 pass
-    picture = Picture(version, tuple(documents), tuple(fences), tuple(blobs))
-    await store.become(picture, replace=replace)
+    return Picture(version, tuple(documents), tuple(fences), tuple(blobs))
 
 
-async def _upload(
-    store: Store, blob: _Blob, lines: Iterator[tuple[bytes, _AnyLine]], told: Told
+async def _filled(
+    upload: Upload, blob: _Blob, lines: Iterator[tuple[bytes, _AnyLine]], told: Told
 ) -> Blob:
-    upload, left_bytes = store.upload(blob.kind, blob.id), blob.size_bytes
+    left_bytes = blob.size_bytes
     while left_bytes > 0:
         text, line = next(lines)
         if not isinstance(line, _Data):
@@ -179,24 +185,37 @@ async def _upload(
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, _AnyLine]]:
-    number = 0
+    """Yield line by line; who comes to the end has read a whole backup.
+
+    :raises BadBackup: when it is none.
+    """
+    sum_, last, number = hashlib.sha256(), None, 0
     while text := stream.readline(LINE_MAX_BYTES):
         number += 1
-        try:
-            line = _decode(text)
-        except msgspec.DecodeError as e:
-            if number == 1:
-                raise BadBackup("the file is no backup of voicestatus") from e
-            raise BadBackup(f"the file was cut off or changed in line {number}") from e
+        line = _decoded(text, number)
+        if isinstance(last, _End):
+            raise BadBackup("something follows the end of the backup")
+        if isinstance(line, _End) and line.sha256 != sum_.hexdigest():
+            raise BadBackup("the file was changed: its checksum is wrong")
+        sum_.update(text)
         yield text, line
+        last = line
+    if not isinstance(last, _End):
+        raise BadBackup("the file was cut off: its last line is missing")
 
 
-def _checked(first: object) -> _Header:
-    if not isinstance(first, _Header):
+def _decoded(text: bytes, number: int) -> _AnyLine:
+    try:
+        line = _decode(text)
+    except msgspec.DecodeError as e:
+        if number == 1:
+            raise BadBackup("the file is no backup of voicestatus") from e
+        raise BadBackup(f"the file was cut off or changed in line {number}") from e
+    if number == 1 and not isinstance(line, _Header):
         raise BadBackup("the file is no backup of voicestatus")
-    if first.format > FORMAT:
+    if isinstance(line, _Header) and line.format > FORMAT:
         raise BadBackup("the file was written by a newer voicestatus; update this one")
-    return first
+    return line
 
 
 def _line_of(document: Document) -> _Document:

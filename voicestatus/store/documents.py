@@ -6,15 +6,21 @@ happen, in their order, or none does. Calls take effect in the order they are ma
 What an awaited write has returned for survives the end of the process.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, TypeVar
 
 from twisted.application.service import Service
 
 from voicestatus.core.errors import StoreError
 from voicestatus.store.blobs import Blob, Contents, Upload, read
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+SLICE = 500
+"""Documents that are read in one turn of the reactor: a millisecond or two."""
 
 
 class _Expect(Enum):
@@ -166,6 +172,22 @@ class Documents(Protocol):
         """Forget one document: a batch of one `Delete`."""
         await self.write(Delete(kind, id_, expected))
 
+    async def pause(self) -> None:
+        """Let others have their turn, in the midst of long work."""
+        ...
+
+
+async def in_slices(
+    documents: Documents, read: Callable[[A], B], items: Iterable[A]
+) -> list[B]:
+    """Read each item; after each `SLICE` of them, let others have their turn."""
+    done: list[B] = []
+    for item in items:
+        done.append(read(item))
+        if len(done) % SLICE == 0:
+            await documents.pause()
+    return done
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -199,6 +221,9 @@ class Store(Service, Documents, Contents, Whole):
 
     problem: str | None = None
     """Why the store does not work at present, for the operator; None when it does."""
+
+    risks: tuple[tuple[str, str], ...] = ()
+    """How storage that works may lose what it keeps, and what to do about each."""
 
     def upload(self, kind: str, id_: str) -> Upload:
         """Begin to write a blob; append to it, then finish it."""

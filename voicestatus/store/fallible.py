@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voicestatus.store.blobs import UploadLost
@@ -26,6 +27,10 @@ class FallibleStore(Store):
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._probe: IDelayedCall | None = None
+
+    async def pause(self) -> None:
+        """Let others have their turn, in the midst of long work."""
+        await deferLater(self._reactor, 0)
 
     def stopService(self) -> Any:
         """Refuse new calls; stop trying."""
@@ -55,10 +60,12 @@ class FallibleStore(Store):
             self._log.info("storage works again")
 
     def _ill(self, why: str) -> None:
+        if not self.running:  # that the store ends is no problem of its storage
+            return
         if why != self.problem:
             self.problem = why
             self._log.critical("storage: {why}", why=why)
-        if self._probe is None and self.running:
+        if self._probe is None:
             self._probe = self._reactor.callLater(PROBE_EVERY_S, self._try_again)
 
     def _try_again(self) -> None:

@@ -20,6 +20,7 @@ from voicestatus.store.documents import (
     Picture,
     Put,
     VersionConflict,
+    in_slices,
 )
 from voicestatus.store.fallible import FallibleStore
 from voicestatus.store.redis_link import (
@@ -70,7 +71,11 @@ class RedisStore(FallibleStore):
             held = await self._call("HGETALL", f"{self._prefix}d:{kind}")
         else:
             held = await self._run(scripts.CHILDREN, kind, parent, read=_as_it_is)
-        found = (_document(kind, id_.decode(), value) for id_, value in _pairs(held))
+
+        def document(pair: tuple[bytes, bytes]) -> Document:
+            return _document(kind, pair[0].decode(), pair[1])
+
+        found = await in_slices(self, document, _pairs(held))
         return tuple(sorted(found, key=lambda document: document.id))
 
     async def write(self, *changes: Change, fence: Fence | None = None) -> int:
@@ -203,23 +208,33 @@ class RedisStore(FallibleStore):
             return await self._link.call("EVAL", script, *rest, limit_s=limit_s)
 
     async def _greet(self, ask: Ask) -> None:
-        """Load the scripts, and say so when Redis may throw away what is stored."""
+        """Load the scripts, and say so when Redis may lose what is stored."""
         for script in scripts.ALL:
             await ask("SCRIPT", "LOAD", script)
-        told = (await ask("INFO", "memory")).decode()
-        facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if facts.get("maxmemory", "0") != "0" and policy != "noeviction":
-            self._log.warn(
-                "storage: Redis throws away what is stored when its memory is full"
-                " (maxmemory-policy {policy}); set it to noeviction",
-                policy=policy,
-            )
+        told = (await ask("INFO")).decode()
+        known, self.risks = self.risks, _risks(told)
+        for risk, remedy in self.risks:
+            if (risk, remedy) not in known:
+                self._log.warn("storage: {risk}. {remedy}", risk=risk, remedy=remedy)
 
 
 @lru_cache
 def _sha1(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _risks(told: str) -> tuple[tuple[str, str], ...]:
+    """Source: https://redis.io/docs/latest/commands/info/."""
+    facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    risks = []
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if facts.get("maxmemory", "0") != "0" and policy != "noeviction":
+        what = "Redis throws away what is stored when its memory is full"
+        risks.append((what, f"Set maxmemory-policy to noeviction (it is {policy})"))
+    if facts.get("aof_enabled") == "0":
+        what = "Redis forgets its last minutes, or all, when it ends"
+        risks.append((what, "Set appendonly to yes"))
+    return tuple(risks)
 
 
 def _arguments(change: Change) -> tuple[Argument, ...]:

@@ -5,6 +5,7 @@ ever when an AUTH fails or is cut short, believe every certificate, queue comman
 without end while Redis is away, and leave Deferreds behind that nobody hears.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -41,6 +42,8 @@ CONNECT_LIMIT_S = 3.0
 RETRY_EVERY_S = 1.0
 WAITING_MAX = 10_000
 """Calls under way; more means that Redis stands still."""
+
+_NOT_OPEN = "the store is not open"
 
 Argument = bytes | str | int
 
@@ -121,8 +124,8 @@ class RedisLink:
         self._where = ",".join(f"{host}:{port}" for host, port in address.hosts)
         self._tasks = Tasks()
         self._connection: _Connection | None = None
-        self._away: str | None = None
-        self._waiting: list[Deferred[_Connection]] = []
+        self._away: str | None = _NOT_OPEN
+        self._waiting: deque[Deferred[_Connection]] = deque()
         self._under_way = 0
         self._running = False
 
@@ -136,10 +139,10 @@ class RedisLink:
         if self._connection is not None:
             with suppress(StoreError):
                 await self.call("PING")
-        self._running = False
+        self._running, self._away = False, _NOT_OPEN
         connection, self._connection = self._connection, None
         self._tasks.cancel()
-        self._fail_waiting("the store is not open")
+        self._fail_waiting(_NOT_OPEN)
         if connection is not None:
             await _close(connection)
 
@@ -164,15 +167,13 @@ class RedisLink:
     async def _next_connection(self) -> _Connection:
         if self._away is not None:
             raise StoreError(self._away)
-        waiting: Deferred[_Connection] = Deferred()
+        # Who gives up leaves the queue.
+        waiting: Deferred[_Connection] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         try:
             return await waiting.addTimeout(self._call_limit_s, self._reactor)
         except TooLate as e:
             raise StoreError(self._no_answer(self._call_limit_s)) from e
-        finally:
-            with suppress(ValueError):
-                self._waiting.remove(waiting)
 
     async def _send(
         self, connection: _Connection, command: tuple[Argument, ...], limit_s: float
@@ -182,8 +183,9 @@ class RedisLink:
             return await answer.addTimeout(limit_s, self._reactor)
         except ErrorReply as e:
             refused = Refused(self._where, str(e))
-            if refused.kind == "READONLY" and self._address.service:
-                self._give_up(connection)  # ask for the new master
+            if refused.kind == "READONLY":
+                # Sentinel, or the name of the host, may lead to another one by now.
+                self._give_up(connection)
             raise refused from None
         except TooLate as e:
             # What waits behind it would wait as long. Stuck is as good as away.
@@ -212,6 +214,8 @@ class RedisLink:
             except CancelledError:
                 raise
             except Exception as e:  # noqa: BLE001 - whatever it is, try again
+                if not self._running:  # an endpoint tells "cancelled" in its own way
+                    return
                 if not isinstance(e, StoreError):
                     self._log.failure("the link to Redis failed; it is made again")
                 self._away = str(e)
@@ -231,11 +235,11 @@ class RedisLink:
     def _hand_out(self, connection: _Connection) -> None:
         self._connection = connection
         while self._waiting:  # in their order; a new call meanwhile is the last
-            self._waiting.pop(0).callback(connection)
+            self._waiting.popleft().callback(connection)
 
     def _fail_waiting(self, why: str) -> None:
         while self._waiting:
-            self._waiting.pop(0).errback(StoreError(why))
+            self._waiting.popleft().errback(StoreError(why))
 
     async def _connect(self) -> _Connection:
         host, port = self._address.hosts[0]

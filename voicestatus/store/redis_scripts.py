@@ -25,10 +25,12 @@ local function parent_of(value)
   local length, at = string.match(value, '^%d+ (%d+) ()')
   return string.sub(value, at, at + length - 1)
 end
--- The numbers of a store that comes back empty are higher than all that it gave out.
-local function version()
-  local now = redis.call('GET', P .. 'version')
-  return now and tonumber(now) or tonumber(redis.call('TIME')[1]) * 1000
+local function version() return tonumber(redis.call('GET', P .. 'version') or 0) end
+-- The time in microseconds, or more: a Redis that comes back empty, or a replica that
+-- lacks the last batches of its master, gives out no number that was given out before.
+local function next_version()
+  local now = redis.call('TIME')
+  return math.max(version() + 1, now[1] * 1000000 + now[2])
 end
 local function put(kind, id, old, number, parent, body)
   local value = string.format('%.0f %d ', number, #parent) .. parent .. body
@@ -64,7 +66,7 @@ if shard ~= '' then
     return 'fenced ' .. highest
   end
 end
-local number = version() + 1
+local number = next_version()
 local written = string.format('%.0f', number)
 local found = {}
 for i = 3, #ARGV, 6 do
@@ -113,7 +115,7 @@ return out
 BEGIN_UPLOAD: Final = (
     _PRELUDE
     + """
-local number = string.format('%.0f', version() + 1)
+local number = string.format('%.0f', next_version())
 redis.call('SET', P .. 'version', number)
 return number
 """

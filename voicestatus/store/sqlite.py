@@ -3,10 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from voicestatus.core.errors import StoreError
 from voicestatus.store import sqlite_statements as statements
@@ -23,6 +25,8 @@ WHOLE_LIMIT_S = 600.0
 """A backup or restore of everything may take so long."""
 BUSY_LIMIT_S = 2.0
 """How long another program may hold the file before a call fails."""
+TIDY_AFTER_S = 10.0
+"""For so long after a write what was deleted, or may be lost in a power cut, stays."""
 
 
 class SqliteStore(FallibleStore):
@@ -39,6 +43,7 @@ class SqliteStore(FallibleStore):
         self._path, self._busy_limit_s = path, busy_limit_s
         self._worker = Worker(reactor, CALL_LIMIT_S)
         self._connection: sqlite3.Connection | None = None
+        self._tidying: IDelayedCall | None = None
 
     def startService(self) -> None:
         super().startService()
@@ -49,6 +54,9 @@ class SqliteStore(FallibleStore):
     def stopService(self) -> Deferred[None]:
         """Refuse new calls, finish those that wait, close the file."""
         super().stopService()
+        if self._tidying is not None:
+            self._tidying.cancel()
+            self._tidying = None
         closed = self._worker.do(self._close)
         self._worker.stop()
         return closed
@@ -119,7 +127,14 @@ class SqliteStore(FallibleStore):
             with statements.transaction(file):
                 return command(file)
 
+        if self._tidying is None and self.running:
+            self._tidying = self._reactor.callLater(TIDY_AFTER_S, self._tidy)
         return await self._ask(transact, writes=True, limit_s=limit_s)
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        tidied = Deferred.fromCoroutine(self._ask(statements.tidy))
+        tidied.addErrback(lambda _: None)  # `problem` tells it
 
     # In the worker's thread:
 
@@ -174,15 +189,15 @@ def explain(path: Path, error: sqlite3.Error | OSError) -> StoreError:
 
 
 def _open(path: Path, busy_limit_s: float) -> sqlite3.Connection:
-    if not path.exists():
+    with suppress(FileExistsError):
         # It will hold hashes of tokens. SQLite gives -wal and -shm the same mode.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=busy_limit_s, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit is in the operating system's hands when it returns, so it survives
-        # the death of the process (kill -9). A power cut may take the last commits,
-        # never the file's soundness. FULL would wait for the disk at each voice event.
+        # the death of the process (kill -9). A power cut may take what was not tidied
+        # yet, never the file's soundness. FULL would wait for the disk at each batch.
         connection.execute("PRAGMA synchronous = NORMAL")
         # A leave deletes: no trace of who was where stays in free pages.
         connection.execute("PRAGMA secure_delete = ON")

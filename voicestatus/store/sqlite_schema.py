@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from voicestatus.core.errors import StoreError
+from voicestatus.store.durable import sync_folder
 from voicestatus.store.sqlite_statements import transaction
 
 STEPS: Final = (
@@ -97,5 +98,6 @@ def _copy(connection: sqlite3.Connection, version: int, path: Path) -> None:
             (copied,) = copy.execute("PRAGMA user_version").fetchone()
         if copied == version:  # else another process has migrated it meanwhile
             unfinished.replace(path)
+            sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -39,6 +39,16 @@ def transaction(file: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def tidy(file: sqlite3.Connection) -> None:
+    """Empty the log beside the file, which holds what was deleted; wait for nobody."""
+    (limit_ms,) = file.execute("PRAGMA busy_timeout").fetchone()
+    file.execute("PRAGMA busy_timeout = 0")
+    try:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        file.execute(f"PRAGMA busy_timeout = {limit_ms}")
+
+
 def get(file: sqlite3.Connection, kind: str, id_: str) -> Document | None:
     """Read one document."""
     statement = _DOCUMENT + " WHERE kind = ? AND id = ?"

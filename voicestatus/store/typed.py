@@ -13,6 +13,7 @@ from voicestatus.store.documents import (
     Documents,
     Expected,
     Put,
+    in_slices,
 )
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Typed(Generic[T]):
     async def list(self, parent: str | None = None) -> tuple[Stored[T], ...]:
         """:raises StoreError: too, when a stored body is not a `T`."""
         found = await self._documents.list(self._kind, parent)
-        return tuple(self._read(document) for document in found)
+        return tuple(await in_slices(self._documents, self._read, found))
 
     async def put(
         self, id_: str, value: T, *, parent: str = "", expected: Expected = ANY

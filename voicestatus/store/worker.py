@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -44,13 +44,18 @@ class Worker:
         :raises StoreError: when its turn does not come within `limit_s`.
         :raises FateUnknown: when it began, and did not end within `limit_s`.
         """
-        done: Deferred[T] = Deferred()
-        begun = Event()
+        turn = Lock()  # whoever takes it, the thread or who gives up, has it for good
+        never_runs = False
+
+        def give_up(_: object) -> None:
+            nonlocal never_runs
+            never_runs = turn.acquire(blocking=False)
 
         def job() -> None:
-            if not done.called:
-                begun.set()
+            if turn.acquire(blocking=False):
                 self._reactor.callFromThread(finish, _outcome(call))
+
+        done: Deferred[T] = Deferred(give_up)
 
         def finish(result: T | Failure) -> None:
             if not done.called:
@@ -63,7 +68,7 @@ class Worker:
         return done.addTimeout(
             self._limit_s if limit_s is None else limit_s,
             self._reactor,
-            lambda _, waited_s: _too_late(waited_s, begun.is_set()),
+            lambda _, waited_s: _too_late(waited_s, never_runs),
         )
 
     def _work(self) -> None:
@@ -78,8 +83,8 @@ def _outcome(call: Callable[[], T]) -> T | Failure:
         return Failure()
 
 
-def _too_late(limit_s: float, begun: bool) -> Failure:
+def _too_late(limit_s: float, never_runs: bool) -> Failure:
     late = f"storage did not answer within {limit_s:g} s"
-    if begun:
-        return Failure(FateUnknown(f"{late}; a write may have happened, or not"))
-    return Failure(StoreError(late))
+    if never_runs:
+        return Failure(StoreError(late))
+    return Failure(FateUnknown(f"{late}; a write may have happened, or not"))
