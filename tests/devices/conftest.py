@@ -142,6 +142,12 @@ class CountingStore(MemoryStore):
         self.writes: list[tuple[Change, ...]] = []
         self.problem_with_reads = self.problem_with_writes = None
         self.gate: Deferred | None = None
+        self.syncing: Deferred | None = None
+        """What `sync` waits for, where a test sets it."""
+
+    async def sync(self) -> None:
+        if self.syncing is not None:
+            await self.syncing
 
     async def list(self, kind, parent=None):
         if self.problem_with_reads is not None:

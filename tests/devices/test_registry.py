@@ -132,6 +132,16 @@ def test_a_token_is_durable_before_it_is_sent(table, arrive, store):
     assert line.texts[0]["token"] == token(1)
 
 
+def test_a_token_survives_a_power_cut_before_it_is_sent(table, arrive, store):
+    line, here = arrive()
+    store.syncing = Deferred()
+    table.hello(here, HELLO)
+    assert store.writes
+    assert line.texts == []
+    store.syncing.callback(None)
+    assert line.texts[0]["token"] == token(1)
+
+
 def test_who_comes_while_a_batch_is_written_is_in_the_next(table, arrive, store):
     pairs = [arrive() for _ in range(20)]
     go_on = store.hold()
@@ -225,6 +235,18 @@ def test_a_further_token_that_is_not_needed_any_more_is_not_made(
     assert all("token" not in text for text in line.texts)
 
 
+def test_another_id_while_the_first_one_is_stored_changes_nothing(table, arrive, store):
+    line, here = arrive()
+    go_on = store.hold()
+    table.hello(here, HELLO)
+    table.hello(here, replace_hello(id="B2", chip="esp32"))
+    assert [text["code"] for text in line.texts] == ["WRONG_ID"]
+    go_on()
+    assert line.texts[-1]["device"] == "A1"
+    assert table.get("A1").record.chip == "esp8266"
+    assert table.get("B2") is None
+
+
 def test_while_the_store_refuses_no_token_is_sent_and_it_is_tried_again(
     table, arrive, store, clock
 ):
@@ -257,6 +279,47 @@ def test_until_its_token_is_used_a_device_may_enrol_again(table, enrol):
     assert line.ended
     assert first != second
     assert table.judge(second.encode()).id == "A1"
+
+
+def test_a_thief_who_enrols_after_its_owner_has_nothing_once_the_owner_comes_back(
+    table, enrol, arrive, make_table, clock
+):
+    owners, _, _ = enrol()
+    stolen, _, _ = enrol()
+    arrive(owners)
+    assert isinstance(table.judge(stolen.encode()), Nobody)
+    assert isinstance(make_table().judge(stolen.encode()), Nobody)
+    clock.advance(10 * ROTATION_WINDOW_S)
+    assert table.judge(owners.encode()).id == "A1"
+
+
+def test_an_owner_whose_thief_is_faster_is_refused_and_so_hears_of_it(
+    table, enrol, arrive
+):
+    owners, _, _ = enrol()
+    stolen, _, _ = enrol()
+    arrive(stolen)
+    assert isinstance(table.judge(owners.encode()), Nobody)
+    line, here = arrive()
+    table.hello(here, HELLO)
+    assert [text["code"] for text in line.texts] == ["ALREADY_ENROLLED"]
+
+
+@pytest.mark.parametrize("enrolment", [Enrolment.APPROVE])
+def test_a_token_that_is_used_while_an_approved_device_gets_one_stops_that(
+    table, arrive, enrolment, store
+):
+    _, by_hand = done(table.create("A1", Patch(approved=False)))
+    _, here = arrive()
+    table.hello(here, HELLO)
+    store.hold()
+    result(table.change("A1", Patch(approved=True)))
+    approval, go_on = store.gate, store.hold()
+    approval.callback(None)
+    arrive(by_hand)
+    go_on()
+    assert len(store.writes) == 4
+    assert len(table.get("A1").record.tokens) == 1
 
 
 def test_a_device_whose_token_was_used_is_not_enrolled_again(table, enrol, arrive):

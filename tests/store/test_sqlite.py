@@ -321,6 +321,17 @@ async def test_what_was_deleted_soon_leaves_no_trace_beside_the_file(path):
     assert not clock.getDelayedCalls()
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_synced_is_in_the_file_itself(path):
+    store = SqliteStore(path, ReactorWithClock(Clock()))
+    store.startService()
+    await store.put("device", "1", b"the lamp in the hall")
+    assert b"hall" not in path.read_bytes()
+    await store.sync()
+    assert b"hall" in path.read_bytes()
+    await store.stopService()
+
+
 @contextmanager
 def files_no_larger_than(size_bytes: int) -> Iterator[None]:
     """As on a full disk; Python ignores SIGXFSZ, so that a write fails."""

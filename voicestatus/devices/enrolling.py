@@ -67,6 +67,10 @@ class Enrolling:
         for here in early:
             self._answer(here)
 
+    def awaits(self, here: Here) -> bool:
+        """Whether a stranger's hello is not answered yet."""
+        return here in self._asking or here in self._early
+
     def offer(self, here: Here) -> bool:
         """Get a known device a token if it should have one more."""
         if here.given or not self._misses(here):
@@ -138,12 +142,17 @@ class Enrolling:
     def _misses(self, here: Here) -> bool:
         """Whether a known device should have a token that it has not."""
         record = self._table.get(here.id)
-        if record is None or here.vitals.protocol < 2:
+        if record is None or here.protocol < 2:
             return False
         if here.digest is None:
             return self._standing(here.id) is Standing.ENROLS
         held = any(token.digest == here.digest for token in record.tokens)
         return held and wants_newer(record, here.digest)
+
+    def _gets_token(self, here: Here) -> bool:
+        if here.known:
+            return self._misses(here)
+        return self._standing(here.said_id) is Standing.ENROLS
 
     def _wish(self, here: Here) -> "TokenWish | None":
         """Decide what to store for who asks; None: nothing any more."""
@@ -169,8 +178,12 @@ class Enrolling:
     def _with_token(self, here: Here, base: Record | None) -> "TokenWish":
         token, digest = self.new_token()
         record = base or self._new_record(here, approved=True)
-        record = issue(record, digest, self._wall())
+        record = self._issued(here, record, digest)
         return TokenWish(here, base, record, token, self._granted)
+
+    def _issued(self, here: Here, record: Record, digest: str) -> Record:
+        by_shared = here.digest is None
+        return issue(record, digest, self._wall(), provisional=by_shared)
 
     def _new_record(self, here: Here, *, approved: bool) -> Record:
         now = self._wall()
@@ -184,13 +197,13 @@ class Enrolling:
         now, record = self._table.get(id_), wish.record
         if now is not None and now is not wish.base:
             # The device has spoken meanwhile, which is stored later.
-            if not here.known and self._standing(id_) is not Standing.ENROLS:
+            if not self._gets_token(here):
                 # It came with a token of its own: this is another.
                 self._table.save(now, soon=True)
                 if here.connection is not None:
                     self._answer(here)
                 return
-            record = issue(now, record.tokens[-1].digest, self._wall())
+            record = self._issued(here, now, record.tokens[-1].digest)
         self._table.fleet.put(record)
         outcome = Standing.WAITS if wish.token is None else Standing.ENROLS
         self._metrics.hellos[outcome.value].inc()

@@ -28,6 +28,8 @@ _NONE: Any = None
 _WHOLE_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
 _MASKED = 0x80
 _SHORT_HEAD_BYTES, _SHORT_PAYLOAD_BYTES = 6, 125
+_LONG, _LONG_HEAD_BYTES = 126, 8
+"""A payload of up to 65,535 bytes: its size follows in two bytes."""
 
 
 class _Nobody:
@@ -142,23 +144,27 @@ class FrameProtocol(WebSocketServerProtocol):
         self.consumeData()
 
     def _take_lone(self, data: bytes) -> bool:
-        """Take a segment that is one short whole frame; False: it is something else.
+        """Take a segment that is one whole frame; False: it is something else.
 
         That is nearly all that devices ever send: a text, or a ping or pong without
         payload. Autobahn's parser would take ten times as long over it.
         Source: RFC 6455 5.2.
         """
-        size = len(data) - _SHORT_HEAD_BYTES
-        if not 0 <= size <= _SHORT_PAYLOAD_BYTES or data[1] != _MASKED | size:
+        if len(data) < _SHORT_HEAD_BYTES:
             return False
-        kind = data[0]
-        if kind == _WHOLE_TEXT and not self.inside_message:
-            mask = (data[2:6] * (size // 4 + 1))[:size]
-            text = int.from_bytes(data[6:], "big") ^ int.from_bytes(mask, "big")
+        if data[0] == _WHOLE_TEXT and not self.inside_message:
+            head = _head_bytes(data)
+            if head is None:
+                return False
+            size = len(data) - head
+            mask = (data[head - 4 : head] * (size // 4 + 1))[:size]
+            text = int.from_bytes(data[head:], "big") ^ int.from_bytes(mask, "big")
             self._take_message(text.to_bytes(size, "big"), is_binary=False)
-        elif kind == _PONG and not size:
+        elif len(data) != _SHORT_HEAD_BYTES or data[1] != _MASKED:
+            return False
+        elif data[0] == _PONG:
             self.onPong(b"")
-        elif kind == _PING and not size:
+        elif data[0] == _PING:
             self.onPing(b"")
         else:
             return False
@@ -251,3 +257,18 @@ class FrameProtocol(WebSocketServerProtocol):
         # Autobahn resets the connection once the closing handshake is done; an end
         # of stream after the last frame is what a peer can read in peace.
         super().dropConnection(abort=False)
+
+
+def _head_bytes(data: bytes) -> int | None:
+    """Return how long the head is of a masked frame that ends with the data.
+
+    None: it is not that, or longer than a message may be.
+    """
+    size = len(data) - _SHORT_HEAD_BYTES
+    if size <= _SHORT_PAYLOAD_BYTES:
+        return _SHORT_HEAD_BYTES if data[1] == _MASKED | size else None
+    size = len(data) - _LONG_HEAD_BYTES
+    if not _SHORT_PAYLOAD_BYTES < size <= MAX_MESSAGE_BYTES:
+        return None
+    told = data[1] == _MASKED | _LONG and int.from_bytes(data[2:4], "big") == size
+    return _LONG_HEAD_BYTES if told else None

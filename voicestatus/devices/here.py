@@ -6,10 +6,20 @@ from msgspec import UNSET
 
 from voicestatus.core.fleet import Vitals
 from voicestatus.core.lights import Light, RuleText
-from voicestatus.devices.wire import Hello, Problem, ToDevice, Welcome, encode
+from voicestatus.devices.wire import (
+    Hello,
+    Problem,
+    Status,
+    ToDevice,
+    Welcome,
+    encode,
+)
 
 Frames = tuple[tuple[float, str], ...]
 """(Unix seconds, text) of the last texts that a sign was sent, oldest first."""
+
+
+_NO_STATUS = Status()
 
 
 class Connection(Protocol):
@@ -38,8 +48,8 @@ class Here:
     """A device, or a stranger with the shared token, as long as it is connected."""
 
     __slots__ = (
-        *("_since", "_vitals", "connection", "digest", "given", "hello"),
-        *("id", "known", "rich"),
+        *("_reported_at", "_since", "_status", "boot", "connection", "digest"),
+        *("given", "hello", "id", "known", "protocol", "reconnects", "rich"),
     )
 
     def __init__(
@@ -47,17 +57,20 @@ class Here:
     ) -> None:
         self.connection: Connection | None = connection
         """None: it is gone."""
-        self.id, self.known, self._since = id_, False, since
+        self.id, self.known = id_, False
         """`known`: the id is that of a record; else it is `conn-…`."""
         self.digest = digest
         """Of the token that it has shown; None: of the shared one."""
-        self._vitals: Vitals | None = None
         self.hello: Hello | None = None
         """What a stranger says of itself; of a device it is in its record."""
+        self.protocol, self.boot, self.reconnects = 1, "", 0
         self.rich = False
         """Whether it wants to know more than `1` and `0`."""
         self.given = False
         """Whether it was sent a token: one is enough for one connection."""
+        self._since: float | None = since
+        self._status = _NO_STATUS
+        self._reported_at: float | None = None
 
     @property
     def said_id(self) -> str:
@@ -66,23 +79,29 @@ class Here:
 
     @property
     def vitals(self) -> Vitals:
-        # Ten thousand signs that say nothing of themselves need none.
-        if self._vitals is not None or self.connection is None:
-            return self._vitals or Vitals()
+        connection, status = self.connection, self._status
         return Vitals(
-            address=self.connection.address,
-            path=self.connection.dialled,
+            protocol=self.protocol,
+            boot=self.boot,
+            address=None if connection is None else connection.address,
+            path="" if connection is None else connection.dialled,
             connected_at=self._since,
+            reconnects=self.reconnects,
+            rssi_dbm=status.rssi_dbm,
+            heap_free_b=status.heap_free_b,
+            uptime_s=status.uptime_s,
+            reported_at=self._reported_at,
         )
 
-    @vitals.setter
-    def vitals(self, vitals: Vitals) -> None:
-        self._vitals = vitals
+    def report(self, status: Status, now: float) -> None:
+        """Take how it says it is."""
+        self._status, self._reported_at = status, now
 
-    def let_go(self) -> None:
-        """Take it that the connection is gone; what it was stays known."""
-        self._vitals = self.vitals
-        self.connection = None
+    def leave(self) -> Vitals:
+        """Take it that the connection is gone; return what is to be known of it."""
+        self._since = None
+        vitals, self.connection = self.vitals, None
+        return vitals
 
     def welcome(self, token: str | None = None) -> None:
         self.given = self.given or token is not None

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from voicestatus.core.fleet import Record
 from voicestatus.devices.wire import Hello
-from voicestatus.store.documents import Delete, Document, Documents, Put
+from voicestatus.store.documents import Change, Delete, Document, Documents, Put
 
 KIND = "device"
 
@@ -22,7 +22,15 @@ class Records:
         self._documents = documents
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Record).decode
-        self.write = documents.write
+
+    async def write(self, *changes: Change, lasting: bool = False) -> None:
+        """Write a batch; `lasting` is what a power cut must not take.
+
+        A device that was given a token, and is not known by it, is bricked.
+        """
+        await self._documents.write(*changes)
+        if lasting:
+            await self._documents.sync()
 
     async def load(self) -> tuple[list[Record], frozenset[str]]:
         """Return all that can be read, and the ids of what can not.
@@ -63,7 +71,14 @@ class Records:
 
 
 def described(record: Record, hello: Hello) -> Record:
-    """Return a record with what the device says of itself; an admin's name stays."""
+    """Return a record with what the device says of itself; an admin's name stays.
+
+    It is the same object where that is nothing new.
+    """
+    said = hello.chip, hello.board, hello.fw, hello.build, hello.caps
+    known = record.chip, record.board, record.fw, record.build, record.caps
+    if said == known and (record.name or not hello.name):
+        return record
     return slim(
         replace(
             record,

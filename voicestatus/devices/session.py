@@ -103,6 +103,7 @@ class Remove:
     """Close, for it is not wanted."""
 
 
+_STRANGER = LetIn()
 Effect = LetIn | Ask | Hear | Refuse | Hold | Close | PutOff | Remove
 
 
@@ -224,7 +225,7 @@ class DeviceSession:
             return self._refuse(Reason.NOT_AUTH, address, now_s)
         if self._key.fits(token):
             self._state = _State.IN
-            return [LetIn()]
+            return [_STRANGER]
         if is_own(token):
             self._state, self._token = _State.UNJUDGED, token
             return [Ask(token)]

@@ -116,7 +116,8 @@ class Table:
             if self.get(record.id) is not None or record.id in self.unreadable:
                 text = f"there is a device {record.id}"
                 raise Refusal("DEVICE_EXISTS", text, id=record.id)
-            await self._records.write(self._records.putting(record), *also)
+            put = self._records.putting(record)
+            await self._records.write(put, *also, lasting=True)
             self.fleet.put(record)
 
     async def change(
@@ -125,7 +126,8 @@ class Table:
         """:raises Refusal: `DEVICE_NOT_FOUND`, and what `change` raises."""
         async with self._lock:
             changed = change(self._known(id_))
-            await self._records.write(self._records.putting(changed), *also)
+            put = self._records.putting(changed)
+            await self._records.write(put, *also, lasting=True)
             # Once more, on what it is now: the device may have spoken meanwhile.
             changed = change(self._known(id_))
             self.fleet.put(changed)
@@ -135,7 +137,8 @@ class Table:
         """:raises Refusal: `DEVICE_NOT_FOUND`."""
         async with self._lock:
             self._known(id_)
-            await self._records.write(self._records.deleting(id_), *also)
+            deleted = self._records.deleting(id_)
+            await self._records.write(deleted, *also, lasting=True)
             self.fleet.remove(id_)
 
     def _known(self, id_: str) -> Record:
@@ -200,7 +203,8 @@ class Table:
         if not records:
             return False
         try:
-            await self._records.write(*map(self._records.putting, records))
+            changes = map(self._records.putting, records)
+            await self._records.write(*changes, lasting=bool(wishes))
         except BaseException:
             self._unsaved_now.update(unsaved)
             raise

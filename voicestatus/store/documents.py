@@ -172,6 +172,13 @@ class Documents(Protocol):
         """Forget one document: a batch of one `Delete`."""
         await self.write(Delete(kind, id_, expected))
 
+    async def sync(self) -> None:
+        """Return when what was written survives a power cut, too, as far as it can.
+
+        What an awaited write has returned for survives the process without this.
+        """
+        ...
+
     async def pause(self) -> None:
         """Let others have their turn, in the midst of long work."""
         ...

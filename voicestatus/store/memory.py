@@ -58,6 +58,9 @@ class MemoryStore(Store):
         self._version = version
         return version
 
+    async def sync(self) -> None:
+        """Nothing survives anyway."""
+
     async def pause(self) -> None:
         """Go on at once: nobody else is waited for either."""
 

@@ -95,6 +95,9 @@ class RedisStore(FallibleStore):
             batch += _arguments(change)
         return await self._run(scripts.WRITE, *batch, read=version, writes=True)
 
+    async def sync(self) -> None:
+        """What a power cut takes is set in Redis itself: `appendfsync`."""
+
     async def blob(self, kind: str, id_: str) -> Blob | None:
         key = _blob_key(kind, id_)
         value = await self._call("HGET", f"{self._prefix}blobs", key)

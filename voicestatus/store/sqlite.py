@@ -70,6 +70,9 @@ class SqliteStore(FallibleStore):
     async def write(self, *changes: Change, fence: Fence | None = None) -> int:
         return await self._write(lambda file: statements.write(file, changes, fence))
 
+    async def sync(self) -> None:
+        await self._ask(statements.tidy)
+
     async def blob(self, kind: str, id_: str) -> Blob | None:
         return await self._ask(lambda file: statements.blob(file, kind, id_))
 
@@ -197,7 +200,8 @@ def _open(path: Path, busy_limit_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit is in the operating system's hands when it returns, so it survives
         # the death of the process (kill -9). A power cut may take what was not tidied
-        # yet, never the file's soundness. FULL would wait for the disk at each batch.
+        # or synced yet, never the file's soundness. FULL would wait for the disk at
+        # each batch.
         connection.execute("PRAGMA synchronous = NORMAL")
         # A leave deletes: no trace of who was where stays in free pages.
         connection.execute("PRAGMA secure_delete = ON")
