@@ -11,7 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "voicestatus"
 FILES = sorted(PACKAGE.rglob("*.py"))
-PURE_NAMES = {"wire.py", "session.py", "rtp.py", "ratelimit.py", "compression.py"}
+PURE_NAMES = {
+    "wire.py", "session.py", "rtp.py", "ratelimit.py", "compression.py",
+    "redaction.py", "lines.py",
+}  # fmt: skip
 # A list of what is allowed: what nobody thought of is refused, not let through.
 ALLOWED = {
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "contextlib",

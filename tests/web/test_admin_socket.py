@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.logger import LogLevel, capturedLogs
 
+from voicestatus.devices import later
 from voicestatus.web import admin_socket, feed
 
 Dial = Callable[..., Any]
@@ -59,6 +61,35 @@ def test_silence_ends_it(side: Any, dial: Dial):
     pass_time(side, browser, admin_socket.AUTH_WITHIN_S)
     assert browser.closed is not None
     assert browser.closed[0] == 1008
+
+
+def masked(text: str) -> bytes:
+    """Frame a text as a peer does; its mask is zero."""
+    return b"\x81" + bytes([0x80 | len(text)]) + bytes(4) + text.encode()
+
+
+def test_a_token_that_comes_too_late_is_not_taken(
+    side: Any, dial: Dial, admin_token: str
+):
+    browser = dial(side, say=None)
+    (socket,) = side.admin.socket._all
+    side.clock.advance(admin_socket.AUTH_WITHIN_S)
+    socket.dataReceived(masked(f"AUTH:{admin_token}"))
+    assert side.metric("voicestatus_admin_sockets") == 0
+    side.clock.advance(admin_socket.CLOSE_WITHIN_S)
+    assert socket.transport.disconnecting
+    browser.pump.flush()
+
+
+def test_a_command_after_the_close_is_not_done(side: Any, dial: Dial):
+    sign, _ = side.sign("desk")
+    browser = dial(side)
+    (socket,) = side.admin.socket._all
+    socket.end(admin_socket.GOING_AWAY, "x")
+    command = '"device":"desk","command":{"type":"reboot"}'
+    socket.dataReceived(masked(f'{{"type":"command","id":"x",{command}}}'))
+    assert b'{"type":"reboot"}' not in sign.texts
+    browser.pump.flush()
 
 
 def test_wrong_tokens_wait_longer_each_time(side: Any, dial: Dial):
@@ -115,6 +146,20 @@ def test_what_changes_no_count_is_not_told(side: Any, dial: Dial):
         side.hub.apply(VoiceUpdated(101, 302, voice, bot=False))
         pass_time(side, browser)
     assert len(browser.of("presence")) == 1
+
+
+def test_who_comes_between_two_changes_is_told_the_second(side: Any, dial: Dial):
+    side.people_come()
+    first = dial(side)
+    for channel in (None, 201):
+        side.person(channel)
+        pass_time(side, first)
+    side.person(None)
+    second = dial(side)
+    side.person(201)
+    pass_time(side, second)
+    assert second.heard[0]["presence"]["guilds"][0]["people"] == 0
+    assert [told["guild"]["people"] for told in second.of("presence")] == [1]
 
 
 def test_a_guild_that_goes_is_told(side: Any, dial: Dial):
@@ -174,6 +219,24 @@ def test_a_storm_is_told_a_page_at_a_time(side: Any, dial: Dial):
     pass_time(side, browser)
     assert told == [feed.PAGE, 1]
     assert [told["device"]["id"] for told in browser.of("device")] == ids
+
+
+def test_a_storm_gives_way_when_its_time_is_over(side: Any):
+    told = []
+
+    def tell(about: str, text: bytes) -> None:
+        told.append(about)
+        side.clock.callLater(0, told.append, "a turn")
+        side.clock.rightNow += later.SLICE_S / 2
+
+    watched = feed.Feed(side.hub, side.devices, side.clock, tell)
+    watched.start()
+    for id_ in "abc":
+        side.ask("POST", "/devices", {"id": id_})
+    side.clock.advance(feed.BUNDLE_S)
+    assert told[:2] == ["device a", "device b"]
+    assert "a turn" in told[2 : told.index("device c")]
+    watched.stop()
 
 
 def test_nothing_is_watched_while_nobody_listens(side: Any, dial: Dial):
@@ -271,6 +334,30 @@ def test_what_waited_is_told_in_order_when_there_is_room(side: Any, dial: Dial):
     assert [told["n"] for told in browser.of("n")] == [0, 1, 2]
 
 
+def test_of_what_waits_the_newest_is_told(side: Any, dial: Dial):
+    browser = dial(side)
+    (socket,) = side.admin.socket._let_in
+    socket.pauseProducing()
+    for n, about in enumerate(["device a", "device b", "device a", None, None]):
+        socket.tell(json.dumps({"type": "n", "n": n}).encode(), about)
+    socket.resumeProducing()
+    browser.pump.flush()
+    assert [told["n"] for told in browser.of("n")] == [1, 2, 3, 4]
+
+
+def test_who_reads_slowly_may_stay_while_the_same_things_change(side: Any, dial: Dial):
+    browser = dial(side)
+    (socket,) = side.admin.socket._let_in
+    socket.pauseProducing()
+    for _ in range(3):
+        for about in ("device a", "device b"):
+            socket.tell(b"x" * (admin_socket.MAX_UNSENT_BYTES // 2), about)
+    assert side.metric("voicestatus_admin_slow_sockets_total") == 0
+    socket.tell(b"x", "device c")
+    assert side.metric("voicestatus_admin_slow_sockets_total") == 1
+    browser.pump.flush()
+
+
 def test_a_snapshot_waits_for_who_reads_it(side: Any, dial: Dial):
     for n in range(3 * feed.PAGE):
         side.sign(f"d{n:04}")
@@ -330,6 +417,22 @@ def test_who_does_not_answer_the_close_is_cut_off(side: Any, dial: Dial):
     browser.pump.flush()
     assert stopped.called
     side.admin.startService()
+
+
+@pytest.mark.parametrize("frame", [b"\x81\x01x", b"\x81\x81\0\0\0\0\xff", b"\xff\x80"])
+def test_who_breaks_the_protocol_is_cut_off_though_it_goes_on_talking(
+    side: Any, dial: Dial, frame: bytes
+):
+    browser = dial(side)
+    (socket,) = side.admin.socket._all
+    with capturedLogs() as logged:
+        socket.dataReceived(frame)
+        side.clock.advance(admin_socket.CLOSE_WITHIN_S / 2)
+        socket.dataReceived(b"\x8a\x80\0\0\0\0")
+        side.clock.advance(admin_socket.CLOSE_WITHIN_S / 2)
+    assert socket.transport.disconnecting
+    assert [event for event in logged if event["log_level"] > LogLevel.debug] == []
+    browser.pump.flush()
 
 
 def test_of_one_address_only_so_many_may_be_strangers(make_side: Any, dial: Dial):

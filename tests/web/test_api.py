@@ -1,10 +1,13 @@
 """The API's frame: who may, what is refused and how, whatever comes in."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+
+from voicestatus.web.site import BoundedRequest
 
 
 def test_without_a_token_nothing_is_told(side: Any):
@@ -54,6 +57,13 @@ def test_what_is_not_there_is_refused_in_the_one_shape(
         assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2", "/api/v1%2Fdevices"])
+def test_beside_the_api_there_is_nothing(side: Any, request_bytes: Any, path: str):
+    visitor = side.visit()
+    visitor.send(request_bytes("GET", path))
+    assert (visitor.answer.status, visitor.answer.body) == (404, b"not found")
+
+
 def test_a_head_tells_what_a_get_would_without_its_body(side: Any):
     got, head = side.ask("GET", "/presence"), side.ask("HEAD", "/presence")
     assert head.body == b""
@@ -70,7 +80,7 @@ def test_a_head_tells_what_a_get_would_without_its_body(side: Any):
         (b"[]", None),
         (b'{"id":"a"', None),
         (b'{"id":"a","rule":' + b'{"a":' * 5000, None),
-        (b'{"id":"a","rule":{"minCount":' + b"1" * 5000 + b"}}", "rule[...]"),
+        (b'{"id":"a","rule":{"minCount":' + b"1" * 5000 + b"}}", "rule"),
         ({}, "id"),
         ({"id": 1}, "id"),
         ({"id": "a b"}, "id"),
@@ -142,6 +152,55 @@ def test_a_body_too_large_is_refused_in_the_one_shape(side: Any):
     answer = side.ask("POST", "/devices", b" " * 70_000)
     assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
     assert answer.headers["connection"] == "close"
+
+
+OPEN_FILES = Path("/dev/fd")
+CHUNKED = b"POST /api/v1/devices HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        CHUNKED,
+        CHUNKED.replace(b"Transfer-Encoding: chunked", b"Content-Length: 999999"),
+    ],
+)
+def test_a_body_that_is_still_to_come_holds_no_file_open(side: Any, head: bytes):
+    before = len([*OPEN_FILES.iterdir()])
+    visitor = side.visit()
+    visitor.send(head)
+    assert len([*OPEN_FILES.iterdir()]) == before
+    visitor.leave()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"a=%41&" * 10_000),
+        ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 10_000),
+    ],
+)
+def test_nobody_parses_a_form(side: Any, request_bytes: Any, kind: str, body: bytes):
+    parsed = []
+
+    class Watched(BoundedRequest):
+        def process(self) -> None:
+            parsed.append(self.args)
+            super().process()
+
+    side.site.requestFactory = Watched
+    headers = {"Content-Type": kind}
+    answer = side.ask("POST", "/devices", body, token=None, headers=headers)
+    assert (answer.status, parsed) == (401, [{}])
+    assert side.ask("POST", "/devices", body, headers=headers).status == 415
+
+
+def test_a_body_in_chunks_has_the_same_limit(side: Any):
+    visitor = side.visit()
+    visitor.send(CHUNKED)
+    for _ in range(5):
+        visitor.send(b"4000\r\n" + b" " * 0x4000 + b"\r\n")
+    assert visitor.answer.status == 413
 
 
 @pytest.mark.parametrize(
@@ -225,6 +284,15 @@ def test_a_write_that_the_end_cuts_off_is_answered(side: Any, request_bytes: Any
     assert (visitor.answer.status, visitor.answer.code) == (503, "STOPPING")
     side.store.gate = None
     side.admin.startService()
+
+
+def test_who_asks_while_the_server_stops_is_told_so(side: Any):
+    side.admin.stopService()
+    answer = side.ask("POST", "/devices", {"id": "a"})
+    assert (answer.status, answer.code) == (503, "STOPPING")
+    assert side.ask("GET", "/presence", token="wrong").status == 503
+    side.admin.startService()
+    assert list(side.devices.devices()) == []
 
 
 def test_presence_tells_counts_and_no_people(side: Any):

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from voicestatus.web.api.devices import SLICE
+
 
 def create(side: Any, id_: str, **more: object) -> Any:
     answer = side.ask("POST", "/devices", {"id": id_, **more})
@@ -86,6 +88,29 @@ def test_devices_are_listed_by_id_in_pages(side: Any):
     assert (ids(first), first.json["next"]) == (["a", "b"], "b")
     rest = side.ask("GET", "/devices?limit=2&after=b")
     assert (ids(rest), rest.json["next"]) == (ids(everybody)[2:], None)
+
+
+def test_a_page_has_a_hundred_devices_unless_more_are_asked_for(side: Any):
+    for n in range(150):
+        create(side, f"d{n:03}")
+    page = side.ask("GET", "/devices")
+    assert (len(ids(page)), page.json["next"]) == (100, "d099")
+    assert len(ids(side.ask("GET", "/devices?limit=1000"))) == 150
+
+
+def test_a_long_search_lets_the_reactor_turn(side: Any):
+    for n in range(2 * SLICE + 1):
+        create(side, f"d{n:04}")
+    visitor = side.open("GET", "/devices?q=00&limit=1000", token="open-sesame")
+    assert visitor.answer.status == 0
+    side.ask("DELETE", "/devices/d0300")
+    create(side, "d0400-new")
+    for _ in range(2):
+        side.clock.advance(0)
+    told = ids(visitor.answer)
+    assert told == [
+        f"d{n:04}" for n in range(2 * SLICE + 1) if "00" in f"d{n:04}" and n != 300
+    ]
 
 
 @pytest.mark.parametrize(

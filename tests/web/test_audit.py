@@ -1,5 +1,6 @@
 """Each write leaves an entry, in the same batch, for 90 days."""
 
+from dataclasses import replace
 from typing import Any
 
 from voicestatus.web import audit
@@ -84,6 +85,35 @@ def test_entries_are_forgotten_after_their_time(side: Any):
     assert [e["target"] for e in entries(side)["entries"]] == ["new"]
     days = {key for key in side.store._documents if key[0] == audit.DAYS}
     assert len(days) == 1
+
+
+def test_a_server_that_runs_for_minutes_forgets_too(side: Any):
+    side.ask("POST", "/devices", {"id": "old"})
+    side.admin.stopService()
+    side.clock.advance(DAY_S * (audit.KEPT_DAYS + 2))
+    side.admin.startService()
+    assert entries(side)["entries"] == []
+
+
+def test_of_a_day_only_what_is_shown_is_read(side: Any):
+    side.ask("POST", "/devices", {"id": "old"})
+    (key,) = [key for key in side.store._documents if key[0] == audit.ENTRIES]
+    side.store._documents[key] = replace(side.store._documents[key], body=b"damaged")
+    for id_ in ("newer", "newest"):
+        side.clock.advance(1)
+        side.ask("POST", "/devices", {"id": id_})
+    (entry,) = entries(side, "?limit=1")["entries"]
+    assert entry["target"] == "newest"
+    assert side.ask("GET", "/audit").code == "STORE_UNAVAILABLE"
+
+
+def test_an_entry_that_cannot_be_read_is_forgotten_as_well(side: Any):
+    side.ask("POST", "/devices", {"id": "old"})
+    (key,) = [key for key in side.store._documents if key[0] == audit.ENTRIES]
+    side.store._documents[key] = replace(side.store._documents[key], body=b"damaged")
+    side.clock.advance(DAY_S * (audit.KEPT_DAYS + 2))
+    side.clock.advance(audit.PRUNE_EVERY_S)
+    assert entries(side)["entries"] == []
 
 
 def test_a_store_that_fails_does_not_end_the_pruning(side: Any):

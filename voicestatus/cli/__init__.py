@@ -12,6 +12,7 @@ FILES = MappingProxyType(
         "device": "device",
         "devices": "devices",
         "doctor": "doctor",
+        "replay": "replay",
         "restore": "store",
         "simulate-discord": "simulate_discord",
         "simulate-signs": "simulate_signs",

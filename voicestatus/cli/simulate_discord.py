@@ -25,6 +25,18 @@ SNOWFLAKE = click.IntRange(0, 2**64 - 1)
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Makes ids and people.")
 @click.option(
+    "--shards",
+    type=click.IntRange(1),
+    default=1,
+    help="How many it recommends.",
+)
+@click.option(
+    "--max-concurrency",
+    type=click.IntRange(1),
+    default=1,
+    help="Identifies in 5 s, each of another shard.",
+)
+@click.option(
     "--tls",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -37,6 +49,8 @@ def simulate_discord(
     people: int,
     rate: float,
     seed: int,
+    shards: int,
+    max_concurrency: int,
     folder: Path | None,
 ) -> None:
     """Serve a Discord look-alike: REST, gateway and controls on one port."""
@@ -51,7 +65,7 @@ def simulate_discord(
         reactor,
         endpoint,
         guilds=guilds,
-        rules=Rules(token=token),
+        rules=Rules(token=token, shards=shards, max_concurrency=max_concurrency),
         people=people,
         rate_per_s=rate,
         seed=seed,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from voicestatus.devices.door import Door
 from voicestatus.devices.registry import Registry
@@ -25,7 +26,7 @@ from voicestatus.web.api.rules import Explainer, RulesSubject
 from voicestatus.web.audit import Audit, AuditPruner
 from voicestatus.web.auth import Gate, GateMetrics
 from voicestatus.web.commands import Commands
-from voicestatus.web.health import ExactTree
+from voicestatus.web.health import ExactTree, NotFound
 from voicestatus.web.request_ids import RequestIds
 
 
@@ -58,13 +59,13 @@ class AdminSide(Row):
         commands = Commands(devices, audit)
         subjects: list[object] = [
             PresenceSubject(hub.presence),
-            DevicesSubject(devices, explainer, commands, audit),
+            DevicesSubject(devices, explainer, commands, audit, clock),
             RulesSubject(explainer),
             AuditSubject(audit),
         ]
         self.descriptions = DescriptionsSubject(subjects, version, device_path)
         api = Api([*subjects, self.descriptions], gate, RequestIds(new_id))
-        self.pages: Resource = ExactTree({})
+        self.pages: Resource = _Versions({})
         self.pages.putChild(b"v1", api.resource)
         self.too_large = api.too_large
         """For the site that serves the pages."""
@@ -85,3 +86,10 @@ class AdminSide(Row):
             AdminSocketService(self.socket, clock),
         ):
             part.setServiceParent(self)
+
+
+class _Versions(ExactTree):
+    """What stands at `/api`: nothing of its own."""
+
+    def render(self, request: Request) -> bytes:
+        return NotFound().render(request)

@@ -1,6 +1,6 @@
 """`/admin/ws`: all that the admin side shows, live, and commands."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +34,9 @@ CLOSE_WITHIN_S = 2.0
 PING_EVERY_S = 20.0
 MAX_MISSED = 2
 MAX_MESSAGE_BYTES = 16_384
-MAX_UNSENT_BYTES = 1_048_576
-"""What waits for a slow reader besides what the transport holds."""
+MAX_UNSENT_BYTES = 8 * 1_048_576
+"""What waits for a slow reader besides what the transport holds: of ten thousand
+devices that all change at once the newest text of each, and no more of any."""
 
 # Source: RFC 6455 7.4.1, and IANA's registry of close codes for 1013.
 GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
@@ -57,9 +58,21 @@ class AdminSocketMetrics:
         )
 
 
+class _Hushed:
+    """Stands where Autobahn has its logger: peers must not fill the log."""
+
+    error = Logger(namespace=__name__).error
+
+    def debug(self, *_: object, **__: object) -> None:
+        """Say nothing."""
+
+    info = warn = debug
+
+
 class AdminSocket(WebSocketServerProtocol):
     """One admin's connection; the transport tells it when to wait."""
 
+    log = _Hushed()
     factory: "AdminSocketFactory"
     transport: Any
     """Twisted has no one type for what tcp.Server and its wrappers can do."""
@@ -73,7 +86,7 @@ class AdminSocket(WebSocketServerProtocol):
     def __init__(self) -> None:
         super().__init__()
         self._tasks = Tasks()
-        self._unsent: deque[bytes] = deque()
+        self._unsent: OrderedDict[object, bytes] = OrderedDict()
         self._room: Deferred[None] | None = None
         self._deadline: IDelayedCall | None = None
 
@@ -101,6 +114,8 @@ class AdminSocket(WebSocketServerProtocol):
         super().dataReceived(data)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # a close is under way, and Autobahn reads on until its answer
         if self._let_in:
             self.factory.take(self, payload)
         elif not self._spoke:
@@ -115,11 +130,25 @@ class AdminSocket(WebSocketServerProtocol):
                 self._tasks.spawn("a wrong token", self._turn_away())
 
     def end(self, code: int, reason: str) -> None:
-        """Close it; cut it off should it not close in time."""
-        self._unsent.clear()
+        """Close it."""
         if self.state == self.STATE_OPEN:
             # Autobahn's sendClose takes none of these codes.
             self.sendCloseFrame(code, reason.encode())
+        else:
+            self._end_after(CLOSE_WITHIN_S, self.cut_off)
+
+    def sendCloseFrame(  # noqa: N802 - Autobahn's
+        self,
+        code: int | None = None,
+        reasonUtf8: bytes | None = None,  # noqa: N803 - Autobahn's
+        isReply: bool = False,  # noqa: N803 - Autobahn's
+    ) -> None:
+        """Close it; cut it off should it not close in time.
+
+        Autobahn closes with this, too, who breaks the protocol.
+        """
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self._unsent.clear()
         self._end_after(CLOSE_WITHIN_S, self.cut_off)
 
     def cut_off(self) -> None:
@@ -162,15 +191,20 @@ class AdminSocket(WebSocketServerProtocol):
                 self._room = Deferred()
                 await self._room
 
-    def tell(self, text: bytes) -> None:
-        """Send a text, now or when there is room; end who has none for too long."""
+    def tell(self, text: bytes, about: str | None = None) -> None:
+        """Send a text, now or when there is room; end who has none for too long.
+
+        Of the texts about one thing only the newest waits.
+        """
         if self.state != self.STATE_OPEN:
             return
         if not self._paused:
             self._put(text)
             return
-        self._unsent.append(text)
-        self._unsent_bytes += len(text)
+        key = about or object()
+        # Behind a page of the snapshot that waits, too: that may show it as it was.
+        self._unsent_bytes += len(text) - len(self._unsent.pop(key, b""))
+        self._unsent[key] = text
         if self._unsent_bytes > MAX_UNSENT_BYTES:
             self.factory.metrics.slow.inc()
             self.end(TRY_LATER, "you read too slowly")
@@ -185,7 +219,7 @@ class AdminSocket(WebSocketServerProtocol):
     def resumeProducing(self) -> None:
         self._paused = False
         while self._unsent and not self._paused:
-            text = self._unsent.popleft()
+            _, text = self._unsent.popitem(last=False)
             self._unsent_bytes -= len(text)
             self._put(text)
         if self._room is not None and not self._paused:
@@ -286,9 +320,9 @@ class AdminSocketFactory(WebSocketServerFactory):
             answer = Failed(id_, error_of(refusal or OUR_FAULT, request_id))
         socket.tell(encode(answer))
 
-    def _tell_all(self, text: bytes) -> None:
+    def _tell_all(self, about: str, text: bytes) -> None:
         for socket in tuple(self._let_in):
-            socket.tell(text)
+            socket.tell(text, about)
 
     # ---- time, and the end ---------------------------------------------------------
 

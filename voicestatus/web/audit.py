@@ -1,10 +1,12 @@
 """Who changed what: an entry for each write of the admin side, kept for a while."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -12,8 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from voicestatus.core.errors import StoreError
-from voicestatus.store.documents import Change, Delete, Documents
-from voicestatus.store.typed import Typed
+from voicestatus.store.documents import Change, Delete, Document, Documents, Put
 from voicestatus.tasks import Tasks
 
 KEPT_DAYS = 90
@@ -45,18 +46,14 @@ class AuditEntry(Struct, frozen=True, rename="camel"):
     request_id: str
 
 
-class _Day(Struct, frozen=True):
-    pass
-
-
 class Audit:
     """The log in the store. Times are UTC."""
 
     def __init__(self, documents: Documents, wall: Callable[[], float]) -> None:
         """Take a clock that tells Unix seconds."""
         self._documents, self._wall = documents, wall
-        self._entries = Typed(documents, ENTRIES, AuditEntry)
-        self._days = Typed(documents, DAYS, _Day)
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(AuditEntry).decode
 
     def entry(
         self,
@@ -81,8 +78,8 @@ class Audit:
             caller.request_id,
         )
         return (
-            self._entries.putting(id_, entry, parent=day),
-            self._days.putting(day, _Day()),
+            Put(ENTRIES, id_, self._encode(entry), parent=day),
+            Put(DAYS, day, b"{}"),
         )
 
     async def note(
@@ -101,26 +98,35 @@ class Audit:
         for day in await self._newest_days():
             if before is not None and day.replace("-", "") > before[:8]:
                 continue
-            stored = await self._entries.list(day)
-            found += [
-                s.value for s in reversed(stored) if before is None or s.id < before
-            ]
-            if len(found) >= limit:
+            stored = await self._documents.list(ENTRIES, day)
+            end = len(stored)
+            if before is not None:
+                end = bisect_left(stored, before, key=lambda document: document.id)
+            begin = max(0, end - (limit - len(found)))
+            # Of a day with thousands only those are read that are shown.
+            found += map(self._read, reversed(stored[begin:end]))
+            if len(found) == limit:
                 break
-        return found[:limit]
+        return found
 
     async def prune(self) -> None:
         """Forget the days that are over `KEPT_DAYS` ago."""
         oldest = _date(self._wall()) - timedelta(days=KEPT_DAYS)
         for day in await self._newest_days():
             if day < oldest.isoformat():
-                entries = await self._entries.list(day)
+                entries = await self._documents.list(ENTRIES, day)
                 await self._documents.write(
                     *(Delete(ENTRIES, entry.id) for entry in entries), Delete(DAYS, day)
                 )
 
     async def _newest_days(self) -> list[str]:
-        return [day.id for day in reversed(await self._days.list())]
+        return [day.id for day in reversed(await self._documents.list(DAYS))]
+
+    def _read(self, document: Document) -> AuditEntry:
+        try:
+            return self._decode(document.body)
+        except msgspec.DecodeError as e:
+            raise StoreError(f"audit entry {document.id} cannot be read: {e}") from e
 
 
 class AuditPruner(Service):
@@ -138,7 +144,8 @@ class AuditPruner(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(PRUNE_EVERY_S, now=False)
+        # At once, too: a server that runs an hour a day forgets as well.
+        self._loop.start(PRUNE_EVERY_S)
 
     def stopService(self) -> None:
         super().stopService()

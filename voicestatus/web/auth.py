@@ -37,7 +37,6 @@ class RateLimited(Refusal):
         super().__init__(
             "RATE_LIMITED", "Too many wrong tokens.", retryAfterS=retry_after_s
         )
-        self.retry_after_s = retry_after_s
 
 
 class GateMetrics:

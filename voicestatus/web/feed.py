@@ -1,8 +1,8 @@
 """What changed of guilds and devices, bundled and encoded once for all who listen."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from voicestatus.core.ids import GuildId
 from voicestatus.core.presence import Change, SourceHeard
+from voicestatus.devices.later import SLICE_S
 from voicestatus.devices.registry import Registry
 from voicestatus.hub import Hub
 from voicestatus.web import views
@@ -25,7 +26,8 @@ BUNDLE_S = 0.25
 PAGE = 200
 """Devices that are shown before the reactor turns: some milliseconds."""
 
-K = TypeVar("K")
+Tell = Callable[[str, bytes], object]
+"""Takes what a text is about, and the text: it replaces what was told of the same."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -42,12 +44,12 @@ class Feed:
         hub: Hub,
         registry: Registry,
         clock: IReactorTime,
-        tell: Callable[[bytes], object],
+        tell: Tell,
     ) -> None:
         self._hub, self._registry, self._clock, self._tell = hub, registry, clock, tell
-        # Dictionaries: they keep the order in which things changed.
-        self._guilds: dict[GuildId, None] = {}
-        self._devices: dict[str, None] = {}
+        # Sets that keep the order in which things changed.
+        self._guilds: OrderedDict[GuildId, None] = OrderedDict()
+        self._devices: OrderedDict[str, None] = OrderedDict()
         self._told: dict[GuildId, bytes] = {}
         self._heard = False
         self._call: IDelayedCall | None = None
@@ -74,13 +76,15 @@ class Feed:
 
         A page that is made late shows what is then, never less than was told before.
         """
-        listed = iter(self._registry.devices())
+        # Who sees the present may have missed what the others were told last.
+        self._told.clear()
+        listed = iter(self._registry.ids())
         presence: views.Presence | msgspec.UnsetType = views.presence_of(
             self._hub.presence
         )
         more = True
         while more:
-            ids = [device.id for device in islice(listed, PAGE)]
+            ids = list(islice(listed, PAGE))
             more = len(ids) == PAGE
             found = [d for id_ in ids if (d := self._registry.get(id_)) is not None]
             yield encode(Snapshot([views.device_of(d) for d in found], more, presence))
@@ -102,20 +106,33 @@ class Feed:
             self._call = self._clock.callLater(after_s, self._flush)
 
     def _flush(self) -> None:
+        """Tell what changed: as much of it as one turn of the reactor has time for."""
         self._call = None
+        end = self._clock.seconds() + SLICE_S
         if self._heard:
             self._heard = False
-            self._tell(encode(PresenceChanged(self._hub.presence.heard)))
-        for guild in _taken(self._guilds):
-            text = encode(self._guild(guild))
-            # Who mutes himself changes no count.
-            if self._told.get(guild) != text:
-                self._told[guild] = text
-                self._tell(text)
-        for device in _taken(self._devices):
-            self._tell(encode(self._device(device)))
+            self._tell("ready", encode(PresenceChanged(self._hub.presence.heard)))
+        for _ in range(PAGE):
+            if self._guilds:
+                self._tell_guild(self._guilds.popitem(last=False)[0])
+            elif self._devices:
+                self._tell_device(self._devices.popitem(last=False)[0])
+            else:
+                return
+            if self._clock.seconds() >= end:
+                break
         if self._guilds or self._devices:
             self._wake(0)
+
+    def _tell_guild(self, id_: GuildId) -> None:
+        text = encode(self._guild(id_))
+        # Who mutes himself changes no count.
+        if self._told.get(id_) != text:
+            self._told[id_] = text
+            self._tell(f"guild {id_}", text)
+
+    def _tell_device(self, id_: str) -> None:
+        self._tell(f"device {id_}", encode(self._device(id_)))
 
     def _guild(self, id_: GuildId) -> Struct:
         presence = self._hub.presence
@@ -136,11 +153,3 @@ class Feed:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-
-
-def _taken(changed: dict[K, None]) -> list[K]:
-    """Take out the first of what changed, not more than a page."""
-    taken = list(islice(changed, PAGE))
-    for key in taken:
-        del changed[key]
-    return taken

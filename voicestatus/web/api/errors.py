@@ -32,6 +32,13 @@ STATUS = {
 """Every code that the admin side answers with."""
 
 
+class Stopping(Refusal):
+    """The server stops."""
+
+    def __init__(self) -> None:
+        super().__init__("STOPPING", "The server stops.")
+
+
 class Error(Struct, frozen=True, rename="camel"):
     """Why something was not done."""
 
@@ -70,7 +77,7 @@ def refusal_of(error: BaseException | None) -> Refusal | None:
         case StoreError():
             return Refusal("STORE_UNAVAILABLE", "The store does not answer.")
         case CancelledError():
-            return Refusal("STOPPING", "The server stops.")
+            return Stopping()
         case _:
             return None
 

@@ -67,6 +67,8 @@ def _invalid(message: str) -> Refusal:
     """Find which key msgspec means: it says that in words alone."""
     path = _PATH.search(message)
     field = _FIELD.search(message)
-    parts = [path[1] if path else "", field[1] if field else ""]
+    # `[...]` is how it writes a key below one that is not declared.
+    at = path[1].partition("[...]")[0] if path else ""
+    parts = [at, field[1] if field else ""]
     key = ".".join(part for part in parts if part)
     return invalid(key, message) if key else Refusal("VALIDATION_FAILED", message)

@@ -22,7 +22,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from voicestatus.core.errors import Refusal
 from voicestatus.tasks import Tasks
 from voicestatus.web.api.endpoint import Endpoint, endpoints_of
-from voicestatus.web.api.errors import OUR_FAULT, STATUS, error_body, refusal_of
+from voicestatus.web.api.errors import (
+    OUR_FAULT,
+    STATUS,
+    Stopping,
+    error_body,
+    refusal_of,
+)
 from voicestatus.web.api.reading import read_body, read_query
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth import ACTOR, Gate
@@ -97,6 +103,8 @@ class Api(Service):
         request: Request,
         path: dict[str, str],
     ) -> bytes:
+        if not self.running:  # connections from before are still there
+            raise Stopping
         address = self._gate.address_of(_peer(request), _headers(request))
         if not endpoint.is_open:
             await self._gate.admit(request.getHeader(b"authorization"), address)

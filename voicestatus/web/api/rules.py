@@ -13,6 +13,12 @@ from voicestatus.web import views
 from voicestatus.web.api.endpoint import endpoint
 from voicestatus.web.api.reading import invalid
 
+
+def _time(pattern: str, example: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$", "examples": [example]}
+
+
+# `core.rules` judges; a test holds this to it.
 _IDS = {
     "type": "array",
     "items": {"type": "string", "pattern": "^[0-9]{1,20}$"},
@@ -24,9 +30,14 @@ _SECONDS = {"type": "number", "minimum": 0, "maximum": rules.MAX_SECONDS}
 _QUIET = {
     "type": "object",
     "properties": {
-        "days": {"type": "array", "items": {"enum": [*DAYS]}, "minItems": 1},
-        "from": {"type": "string", "examples": ["23:00"]},
-        "to": {"type": "string", "examples": ["07:00"]},
+        "days": {
+            "type": "array",
+            "items": {"enum": [*DAYS]},
+            "minItems": 1,
+            "maxItems": len(DAYS),
+        },
+        "from": _time(r"([01][0-9]|2[0-3]):[0-5][0-9]", "23:00"),
+        "to": _time(r"(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)", "07:00"),
         "tz": {"type": "string", "examples": ["Europe/Berlin"]},
     },
     "required": ["from", "to", "tz"],

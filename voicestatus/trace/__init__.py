@@ -1,0 +1,1 @@
+"""What the Gateway said, without who said it: recorded, and played again."""
