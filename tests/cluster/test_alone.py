@@ -1,0 +1,107 @@
+"""One node without Redis: the same ports, and nothing to wait for."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from voicestatus.cluster.guard import GuardedReactor
+from voicestatus.cluster.messages import NodeGone
+from voicestatus.cluster.relay import Term
+from voicestatus.cluster.service import Nodes, OneOfSeveral, OnlyNode, join
+from voicestatus.core.presence import Presence, SessionBegan
+from voicestatus.core.session import SessionState
+from voicestatus.core.storage_address import InFile, InRedis
+from voicestatus.hub import Hub
+
+
+class Link:
+    session_state: SessionState | None = None
+
+    def __init__(self) -> None:
+        self.was: list[object] = []
+
+    def begin(self, term: Term) -> None:
+        self.was.append(term)
+
+    def end(self) -> Deferred[None]:
+        self.was.append("end")
+        return succeed(None)
+
+
+class Chores:
+    ready = True
+
+    def __init__(self) -> None:
+        self.was: list[object] = []
+
+    def begin(self, fence: object) -> None:
+        self.was.append(fence)
+
+    def end(self) -> None:
+        self.was.append("end")
+
+
+def alone() -> Nodes:
+    hub, clock = Hub(Presence()), Clock()
+    return join(InFile("x"), "a", hub, clock, lease_s=10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_only_node_acts_from_its_start_to_its_stop() -> None:
+    node, link, chores = alone(), Link(), Chores()
+    node.presences.attach(0, link)
+    node.own_timers(chores)
+    assert not node.terms.holds(0)
+    node.startService()
+    assert link.was == [Term(None, None)]
+    assert chores.was == [None]
+    assert node.terms.holds(0)
+    await node.stopService()
+    assert (link.was[-1], chores.was[-1]) == ("end", "end")
+
+
+def test_its_events_go_straight_to_the_hub() -> None:
+    hub = Hub(Presence())
+    node = OnlyNode("a", hub)
+    node.presences.deliver(0, SessionBegan(0, 99, frozenset({10})))
+    assert list(hub.presence.guilds) == [10]
+    assert node.presences.in_step(0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_answers_itself_and_knows_its_own_devices() -> None:
+    messages = alone().messages
+
+    async def serve(body: bytes) -> bytes:
+        return body * 2
+
+    messages.serve("double", serve)
+    messages.hear("devices", pytest.fail, pytest.fail)
+    messages.tell("devices", b"lamp")
+    assert await messages.ask("a", "double", b"x") == b"xx"
+    with pytest.raises(NodeGone):
+        await messages.ask("b", "double", b"x")
+    messages.arrived("lamp")
+    assert await messages.where("lamp") == "a"
+    assert await messages.everywhere() == {"lamp": "a"}
+    messages.departed("lamp")
+    assert await messages.where("lamp") is None
+
+
+def test_a_redis_makes_it_one_of_several() -> None:
+    address = InRedis((("127.0.0.1", 1),))
+    hub, clock = Hub(Presence()), Clock()
+    node = join(address, "a", hub, clock, lease_s=10)
+    assert isinstance(node, OneOfSeveral)
+
+
+def test_a_guarded_timer_looks_at_the_lease_before_it_fires() -> None:
+    clock, was = Clock(), []
+    reactor: Any = GuardedReactor(clock, lambda: was.append("look"))
+    reactor.callLater(1, was.append, "fire")
+    assert reactor.seconds() == 0
+    clock.advance(1)
+    assert was == ["look", "fire"]

@@ -1,0 +1,1 @@
+"""Several nodes that share one Redis: who acts, what all hear, who holds what."""

@@ -1,0 +1,104 @@
+"""This node among the others; or alone, when there is no Redis."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from voicestatus.cluster.bus import Bus
+from voicestatus.cluster.leases import TIMERS, Acts, Alone, Leases, Terms
+from voicestatus.cluster.messages import Messages, OwnMessages, Post
+from voicestatus.cluster.relay import OneNode, Relay, Source
+from voicestatus.core.presence import Event
+from voicestatus.core.storage_address import Address, InRedis
+from voicestatus.hub import Hub
+from voicestatus.services import Row
+
+
+class Presences(Protocol):
+    """The way of Discord's events to the hubs of all nodes; the port."""
+
+    def attach(self, shard: int, source: Source) -> object:
+        """Begin and end `source` as this node holds the shard or not."""
+        ...
+
+    def deliver(self, shard: int, event: Event) -> object:
+        """Take an event of a shard's source; dropped when the shard is lost."""
+        ...
+
+    def in_step(self, shard: int) -> bool:
+        """Whether this node knows what the shard's holder knows, or is that."""
+        ...
+
+
+class Nodes(Row):
+    """The services of one node, in a row; stopped, it hands over all that it holds."""
+
+    node: str
+    terms: Terms
+    presences: Presences
+    messages: Messages
+
+    def own_timers(self, acts: Acts) -> None:
+        """Let it act on one node alone, whichever that is."""
+        self.terms.add(TIMERS, acts)
+
+    def when_emptied(self, refill: Callable[[], object]) -> None:
+        """Call `refill` when Redis came back empty: write again what is known."""
+        raise NotImplementedError
+
+
+class OnlyNode(Nodes):
+    """All of it without Redis: everything is ours, and there is nobody to tell."""
+
+    def __init__(self, node: str, hub: Hub) -> None:
+        super().__init__()
+        self.node = node
+        alone = self.terms = Alone()
+        self.presences = OneNode(hub, alone)
+        self.messages = OwnMessages(node)
+        alone.setServiceParent(self)
+
+    def when_emptied(self, refill: Callable[[], object]) -> None:
+        """There is no Redis that could come back empty."""
+
+
+class OneOfSeveral(Nodes):
+    """A node that shares a Redis with others."""
+
+    def __init__(
+        self,
+        address: InRedis,
+        node: str,
+        hub: Hub,
+        reactor: Any,
+        *,
+        lease_s: float,
+    ) -> None:
+        """Take a `node` that no other process has: a host's name and a random part."""
+        super().__init__()
+        self.node = node
+        bus = Bus(address, node, reactor)
+        leases = self.terms = Leases(bus, lease_s, reactor)
+        relay = self.presences = Relay(bus, leases, hub, lease_s, reactor)
+        post = self.messages = self._post = Post(
+            bus, lease_s, reactor, living=leases.share
+        )
+        # First what the others need to the very end.
+        for part in (bus, post, relay, leases):
+            part.setServiceParent(self)
+
+    def when_emptied(self, refill: Callable[[], object]) -> None:
+        self._post.when_emptied(refill)
+
+
+def join(
+    address: Address,
+    node: str,
+    hub: Hub,
+    reactor: Any,
+    *,
+    lease_s: float,
+) -> Nodes:
+    """Make the node: one of several where the store is a Redis, else the only one."""
+    if isinstance(address, InRedis):
+        return OneOfSeveral(address, node, hub, reactor, lease_s=lease_s)
+    return OnlyNode(node, hub)
