@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from voicestatus.core.errors import Refusal
+from voicestatus.alarm import SLICE
 from voicestatus.core.explanation import Explanation, Pending
 from voicestatus.core.guild import Channel, Knowledge, Voice
 from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
@@ -277,7 +278,7 @@ def warned() -> Iterator[list[str]]:
 
     def observe(event: LogEvent) -> None:
         if event["log_level"] is LogLevel.warn:
-            scopes.append(event["scope"])
+            scopes.append(event.get("scope", "") or event["why"])
 
     globalLogPublisher.addObserver(observe)
     yield scopes
@@ -566,6 +567,46 @@ def test_a_jump_of_the_wall_clock_is_noticed_within_half_a_minute():
     assert [light.on for light in told] == [True, False, True]
 
 
+def test_a_jump_of_the_wall_clock_does_not_hold_up_the_reactor():
+    house = lively()
+    house.say(goes(ADA, LOUNGE))
+    told = [
+        house.watch(quiet=[BERLIN | {"from": f"22:{n:02}"}]) for n in range(SLICE + 9)
+    ]
+    dark: list[int] = []
+
+    def count(light: Light) -> None:
+        if not light.on:  # others have their turn right after this one's
+            house.clock.callLater(0, lambda: dark.append(_dark(told)))
+
+    house.lights.follow(rule(quiet=[BERLIN | {"from": "22:00"}]), count)
+    house.wall_s += TO_23_S + 60
+    house.clock.advance(30)
+    assert 0 < dark[0] <= SLICE
+    assert _dark(told) == len(told)
+
+
+def _dark(told: list[list[Light]]) -> int:
+    return sum(not lights[-1].on for lights in told)
+
+
+def test_what_is_due_and_fails_does_not_stop_the_other_lights(
+    nothing_is_left_behind: list[LogEvent],
+):
+    house = lively()
+    lamp, quiet = house.watch(onDelayS=20), house.watch(quiet=[BERLIN])
+    house.say(goes(ADA, LOUNGE))
+    wall, house.wall_s = house.wall_s, "no clock"  # type: ignore[assignment] # on purpose
+    house.clock.advance(TO_23_S)
+    house.wall_s = wall
+    assert lamp[-1].on
+    assert quiet[-1].on
+    assert nothing_is_left_behind
+    nothing_is_left_behind.clear()
+    house.say(goes(ADA, None))
+    assert not lamp[-1].on
+
+
 def test_many_rules_with_many_times_need_one_timer():
     house = lively()
     for n in range(50):
@@ -588,9 +629,26 @@ def test_a_group_that_nobody_follows_leaves_nothing_on_the_agenda():
     assert house.clock.getDelayedCalls() == []
 
 
-def test_text_that_is_no_rule_is_refused():
-    with pytest.raises(Refusal):
-        House().lights.follow(RuleText('{"guild":[]}'), print)
+NO_RULE = RuleText('{"quiet":[{"from":"23:00","to":"07:00","tz":"Not/There"}]}')
+
+
+@pytest.mark.parametrize("text", [NO_RULE, RuleText('{"guild":[]}'), RuleText("{")])
+def test_a_sign_whose_stored_rule_is_none_any_more_shows_everything(
+    text: RuleText, warned: list[str]
+):
+    house = lively()
+    told: list[Light] = []
+    leave = house.lights.follow(text, told.append)
+    house.lights.follow(text, told.append)()
+    house.say(goes(ADA, LOUNGE))
+    assert told == [OFF, OFF, on(1)]
+    explained = house.lights.explain(text)
+    leave()
+    assert house.lights.explain(text) == explained
+    assert explained.rule == EVERYTHING
+    assert explained.why.startswith("The rule cannot be read (")
+    assert explained.why.endswith("), so there is none. On: 1 counts.")
+    assert len(warned) == 1
 
 
 # ---- why ---------------------------------------------------------------------------
@@ -749,6 +807,62 @@ def test_who_followed_all_along_was_told_what_a_late_comer_is_told(
             anew: list[Light] = []
             late.follow(rule(**document), anew.append)
             assert replace(told[-1], count=anew[-1].count) == anew[-1], document
+
+
+SLOW: list[dict[str, object]] = [
+    {"onDelayS": 3},
+    {"offDelayS": 8},
+    {"minOnS": 20},
+    {"onDelayS": 1, "offDelayS": 2, "minOnS": 9, "minCount": 2},
+    {"guilds": [str(AWAY)], "offDelayS": 5, "quiet": [BERLIN]},
+    {"quiet": [BERLIN | {"from": "09:00", "to": "09:01"}], "onDelayS": 3},
+    {"channels": [str(LOUNGE)], "minOnS": 4, "quiet": [BERLIN]},
+]
+STEPS = st.one_of(
+    EVENTS,
+    st.sampled_from([0.1, 0.25, 1.0, 5.0, 30.0]),  # seconds
+    st.sampled_from([-3600, 60, TO_23_S]),  # the wall clock jumps
+    st.sampled_from(["one follows", "one leaves"]),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_when_all_times_are_over_each_light_is_what_a_late_comer_is_told(
+    steps: list[Event | float | int | str],
+):
+    house = House()
+    followed = [
+        (document, counted, house.watch(counted=counted, **document))
+        for document in SLOW
+        for counted in (True, False)
+    ]
+    ways_out: list[Callable[[], object]] = []
+    for step in [*steps, 40.0]:
+        match step:
+            case float():
+                house.clock.advance(step)
+            case int():
+                house.wall_s += step
+            case "one follows":
+                text = rule(**SLOW[len(ways_out) % len(SLOW)])
+                ways_out.append(house.lights.follow(text, lambda _: None, counted=True))
+            case "one leaves":
+                if ways_out:
+                    ways_out.pop(0)()
+            case str():
+                raise AssertionError(step)
+            case _:
+                house.say(step)
+    wall = house.wall_s + house.clock.seconds()
+    late = LightGroups(house.hub, Clock(), lambda: wall, PLAIN, 60.0, hold=True)
+    late.startService()
+    for document, counted, told in followed:
+        anew: list[Light] = []
+        late.follow(rule(**document), anew.append)
+        known = told[-1] if counted else replace(told[-1], count=anew[-1].count)
+        assert known == anew[-1], document
+        assert house.lights.explain(rule(**document)).light == anew[-1]
+        assert all(a != b for a, b in pairwise(told))
 
 
 @given(st.lists(EVENTS, max_size=40))

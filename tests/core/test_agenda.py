@@ -12,9 +12,17 @@ def test_what_is_due_comes_out_once_and_in_order():
     agenda.put("a", 1.0)
     agenda.put("c", 3.0)
     assert agenda.next_at == 1.0
-    assert agenda.due(2.0) == [(1.0, "a"), (2.0, "b")]
-    assert agenda.due(2.0) == []
+    assert agenda.due(2.0, 9) == [(1.0, "a"), (2.0, "b")]
+    assert agenda.due(2.0, 9) == []
     assert agenda.next_at == 3.0
+
+
+def test_no_more_comes_out_than_is_asked_for():
+    agenda: Agenda[str] = Agenda()
+    for thing in "abc":
+        agenda.put(thing, 1.0)
+    assert agenda.due(1.0, 2) == [(1.0, "a"), (1.0, "b")]
+    assert agenda.due(1.0, 2) == [(1.0, "c")]
 
 
 def test_a_later_word_replaces_the_earlier_one():
@@ -45,7 +53,7 @@ def test_it_is_a_dictionary_of_times(puts: list[tuple[int, float | None]]):
             times[thing] = at
         assert agenda.next_at == min(times.values(), default=None)
         if n % 7 == 0:
-            due = agenda.due(20.0)
+            due = agenda.due(20.0, len(times) + 1)
             assert sorted(due) == sorted(
                 (at, thing) for thing, at in times.items() if at <= 20.0
             )

@@ -105,6 +105,29 @@ def test_of_too_many_the_oldest_goes_but_not_the_one_in_use():
     assert digests(record) == ["a", "c", "d", "e"]
 
 
+def test_an_unused_token_of_the_shared_one_ends_when_another_is_used():
+    record = issue(NEW, "admin's", 0)
+    for digest in ("before", "mine", "after"):
+        record = issue(record, digest, 0, provisional=True)
+    assert digests(use(record, "mine", 100)) == ["admin's", "mine"]
+    assert digests(use(record, "admin's", 100)) == ["admin's"]
+    later = issue(use(record, "mine", 100), "rotated", 200)
+    assert digests(use(later, "mine", 300)) == ["admin's", "mine", "rotated"]
+
+
+def test_who_knows_the_shared_token_cannot_push_an_admins_token_out():
+    record = issue(NEW, "admin's", 0)
+    for digest in "bcdefg":
+        record = issue(record, digest, 1, provisional=True)
+    assert digests(record) == ["admin's", "e", "f", "g"]
+
+
+def test_a_provisional_token_is_good_though_four_others_were_made():
+    record = issue(with_tokens("a", "b", "c", "d"), "e", 1, provisional=True)
+    assert digests(record) == ["b", "c", "d", "e"]
+    assert digests(issue(record, "f", 1)) == ["c", "d", "e", "f"]
+
+
 def test_who_missed_a_newer_token_wants_one():
     record = with_tokens("a", "b")
     assert wants_newer(record, "a")
@@ -176,7 +199,7 @@ class TokenMachine(RuleBasedStateMachine):
     """One device, its server's table, and an admin, against what was promised.
 
     The device keeps what it is told and shows what it has kept last; a welcome may be
-    lost on the way.
+    lost on the way. A thief who knows the shared token says that he is the device.
     """
 
     @initialize()
@@ -189,16 +212,29 @@ class TokenMachine(RuleBasedStateMachine):
         self.promised: list[str] = []
         """All that it was given or an admin was, oldest first."""
         self.used: set[str] = set()
+        self.by_shared: set[str] = set()
+        """Those that the shared token was enough for."""
+        self.stolen: list[str] = []
 
     def _make(self) -> str:
         self.made += 1
         self.promised.append(token := digest_of(b"%d" % self.made))
         return token
 
-    def _issue(self, record: Record) -> str:
+    def _issue(self, record: Record, *, by_shared: bool = False) -> str:
         token = self._make()
-        self.fleet.put(issue(record, token, self.now))
+        self.fleet.put(issue(record, token, self.now, provisional=by_shared))
+        if by_shared:
+            self.by_shared.add(token)
         return token
+
+    def _show(self, token: str) -> Record | None:
+        bearer = self.fleet.bearer(token, self.now)
+        if bearer is None:
+            return None
+        self.fleet.put(record := use(bearer, token, self.now))
+        self.used.add(token)
+        return record
 
     @property
     def record(self) -> Record | None:
@@ -210,19 +246,25 @@ class TokenMachine(RuleBasedStateMachine):
         if self.used & set(self.promised):
             assert outcome in {Standing.USED, Standing.REVOKED}
         if outcome is Standing.ENROLS:
-            token = self._issue(self.record or NEW)
+            token = self._issue(self.record or NEW, by_shared=True)
             self.kept = self.kept if lost else token
+
+    @precondition(lambda self: self.record)
+    @rule()
+    def is_impersonated(self):
+        if standing(self.record, Enrolment.OPEN) is Standing.ENROLS:
+            self.stolen.append(self._issue(self.record, by_shared=True))
+
+    @precondition(lambda self: self.stolen)
+    @rule(data=st.data())
+    def is_robbed(self, data):
+        self._show(data.draw(st.sampled_from(self.stolen)))
 
     @precondition(lambda self: self.kept)
     @rule(lost=st.booleans())
     def shows_its_token(self, lost):
-        bearer = self.fleet.bearer(self.kept, self.now)
-        if bearer is None:
-            return
-        record = use(bearer, self.kept, self.now)
-        self.fleet.put(record)
-        self.used.add(self.kept)
-        if wants_newer(record, self.kept):
+        record = self._show(self.kept)
+        if record is not None and wants_newer(record, self.kept):
             token = self._issue(record)
             self.kept = self.kept if lost else token
 
@@ -254,11 +296,21 @@ class TokenMachine(RuleBasedStateMachine):
         record = self.record
         if record is None or record.revoked or self.kept not in self.promised:
             return
+        if self.kept in self.by_shared - self.used:
+            kept = not self.used & {*self.promised} and len(self.promised) <= MAX_TOKENS
+            assert not kept or self.fleet.bearer(self.kept, self.now) is record
+            return
         newer = self.promised[self.promised.index(self.kept) + 1 :]
         if self.used.isdisjoint(newer) and (
             self.kept in self.used or len(newer) < MAX_TOKENS - 1
         ):
             assert self.fleet.bearer(self.kept, self.now) is record
+
+    @invariant()
+    def once_a_token_was_used_no_other_comes_of_the_shared_one(self):
+        if self.used & {*self.promised}:
+            for token in self.by_shared - self.used:
+                assert self.fleet.bearer(token, self.now) is None
 
     @invariant()
     def a_revoked_device_is_never_let_in(self):

@@ -192,8 +192,9 @@ class World(RuleBasedStateMachine):
             found = self.registry.get(device.id)
             if device.kept is None or (found and found.record.revoked):
                 continue
-            if not device.used and len(device.promised) > MAX_TOKENS:
-                continue  # it may be one that the shared token was enough for
+            full = found is not None and len(found.record.tokens) == MAX_TOKENS
+            if full and device.kept not in device.used:
+                continue  # others were made, some of which have reached nobody
             newer = device.promised[device.promised.index(device.kept) + 1 :]
             in_use = device.kept in device.used or not device.used
             if device.used.isdisjoint(newer) and (
@@ -230,7 +231,8 @@ class Line:
         pass
 
     def dismiss(self, id_=None):
-        self.device.here = None
+        if self.device.here is self.here:
+            self.device.here = None
 
     def showing(self):
         return NOTHING_TO_SHOW, ()

@@ -1,6 +1,7 @@
 """Whose address a connection is, and behind which proxy. Pure."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -69,6 +70,7 @@ class Addresses:
 NO_PROXIES = Addresses()
 
 
+@lru_cache(4096)
 def end_site(text: str) -> str:
     """Return what one subscriber has: an IPv4 address, or an IPv6 /64.
 

@@ -39,10 +39,14 @@ class Agenda(Generic[K]):
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: float) -> list[tuple[float, K]]:
-        """Take out what is due, the earliest first, with its times."""
+    def due(self, now: float, most: int) -> list[tuple[float, K]]:
+        """Take out what is due, the earliest `most` of it in order, with its times."""
         things: list[tuple[float, K]] = []
-        while (at := self.next_at) is not None and at <= now + SLACK_S:
+        while (
+            len(things) < most
+            and (at := self.next_at) is not None
+            and at <= now + SLACK_S
+        ):
             _, _, thing = heappop(self._heap)
             del self._at[thing]
             things.append((at, thing))

@@ -118,6 +118,11 @@ def why(
     return f"Still {'on' if light.on else 'off'}: {people}, but {runs}."
 
 
+def not_the_rule(problem: str, sentence: str) -> str:
+    """Say that a light is not that of the rule's text, but of none."""
+    return f"The rule cannot be read ({problem}), so there is none. {sentence}"
+
+
 def _unknown(who: Who, sight: Sight, remaining: Mapping[str, float]) -> str:
     if who.untold:
         reason = "the rule asks who speaks or for an event, which nothing tells yet"

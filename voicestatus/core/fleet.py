@@ -33,6 +33,14 @@ class Token:
     issued_at: float
     first_used_at: float | None = None
     ends_at: float | None = None
+    provisional: bool = False
+    """Given to who knew no more than the shared token and an id: it ends, unused, with
+    the first use of any other."""
+
+    @property
+    def spare(self) -> bool:
+        """Whether it may be somebody else's, who waits for his time to come."""
+        return self.provisional and self.first_used_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,28 +131,42 @@ def digest_of(token: bytes) -> str:
     return sha256(token).hexdigest()
 
 
-def issue(record: Record, digest: str, now: float) -> Record:
-    """Add a token. Of too many the oldest goes, but never the one in use."""
-    tokens = [*_good(record.tokens, now), Token(digest, now)]
-    if len(tokens) > MAX_TOKENS:
+def issue(
+    record: Record, digest: str, now: float, *, provisional: bool = False
+) -> Record:
+    """Add a token. Of too many the oldest goes, but never the one in use.
+
+    A provisional one takes the place of another, if there is one, so that who knows
+    the shared token cannot push out what an admin has made.
+    """
+    tokens = _good(record.tokens, now)
+    if len(tokens) >= MAX_TOKENS:
         in_use = _newest_used(tokens)
-        tokens.remove(next(token for token in tokens if token is not in_use))
-    return replace(record, tokens=tuple(tokens))
+        idle = [token for token in tokens if token is not in_use]
+        gone = next((token for token in idle if provisional and token.spare), idle[0])
+        tokens = tuple(token for token in tokens if token is not gone)
+    new = Token(digest, now, provisional=provisional)
+    return replace(record, tokens=(*tokens, new))
 
 
 def use(record: Record, digest: str, now: float) -> Record:
-    """Take it that a token was shown; the first time, the older ones begin to end."""
+    """Take it that a token was shown; the first time, the older ones begin to end.
+
+    Of those that were got by the shared token all others end at once: somebody else
+    may have got them, who would use one when the device has long forgotten it.
+    """
     at = _index(record, digest)
     token = record.tokens[at]
     if token.first_used_at is not None:
         return record
     end = now + ROTATION_WINDOW_S
-    older = tuple(
+    older = (
         replace(old, ends_at=end) if old.ends_at is None else old
         for old in record.tokens[:at]
     )
-    tokens = (*older, replace(token, first_used_at=now), *record.tokens[at + 1 :])
-    return replace(record, tokens=_good(tokens, now))
+    used = replace(token, first_used_at=now)
+    tokens = _good((*older, used, *record.tokens[at + 1 :]), now)
+    return replace(record, tokens=tuple(one for one in tokens if not one.spare))
 
 
 def wants_newer(record: Record, digest: str) -> bool:

@@ -144,10 +144,11 @@ class Guild:
         return True
 
     def drop_channel(self, channel: ChannelId) -> bool:
-        """Forget one channel; return whether it was there."""
-        if channel == self.afk_channel:
+        """Forget one channel; return whether that changed anything."""
+        was_afk = channel == self.afk_channel
+        if was_afk:
             self.afk_channel = None
-        return self._channels.pop(channel, None) is not None
+        return self._channels.pop(channel, None) is not None or was_afk
 
     def place(self, user: UserId, voice: Voice | None, *, counts: bool) -> Voice | None:
         """Set where one person is, None for nowhere; return the state before. O(1).

@@ -14,6 +14,8 @@ class Lights(Protocol):
     ) -> Callable[[], object]:
         """Tell the present light at once, then each change; return the way out.
 
+        What is no rule (any more) shows what no rule shows.
+
         With `counted` a change of the count alone is told too, a few times a second
         at most.
         """

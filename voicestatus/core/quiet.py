@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,15 @@ class QuietHours:
     @property
     def over_midnight(self) -> bool:
         return self.begins > self.ends
+
+
+@cache
+def zone_of(name: str) -> ZoneInfo:
+    """Return a time zone, for good: its file may be replaced while we run.
+
+    :raises KeyError, ValueError, OSError: there is none of that name.
+    """
+    return ZoneInfo(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ def _intervals(
     hours: Iterable[QuietHours], now: float
 ) -> Iterator[tuple[float, float]]:
     for one in hours:
-        zone = ZoneInfo(one.tz)
+        zone = zone_of(one.tz)
         today = datetime.fromtimestamp(now, zone).date()
         for distance in range(-_BEFORE, _AFTER + 1):
             day = today + timedelta(distance)

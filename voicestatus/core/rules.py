@@ -5,14 +5,13 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Never, TypeVar, cast
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.lights import BRIGHTNESS, COLOR, PATTERN, RuleText
-from voicestatus.core.quiet import DAYS, MIDNIGHT, QuietHours
+from voicestatus.core.quiet import DAYS, MIDNIGHT, QuietHours, zone_of
 
 MAX_IDS: Final = 1000
 MAX_QUIET: Final = 50
@@ -299,7 +298,7 @@ def _zone(given: _Object) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_+/-]{1,64}", name):
         raise given.wrong("tz", should)
     try:
-        ZoneInfo(name)
+        zone_of(name)
     except (KeyError, ValueError, OSError):  # a folder of zones is an OSError
         raise given.wrong("tz", should) from None
     return name
