@@ -14,6 +14,8 @@ from voicestatus.devices.registry import Patch
 from voicestatus.devices.session import MAX_UNREAD_TEXTS
 from voicestatus.devices.wire import (
     CLOSE,
+    COME_BACK,
+    GOING_AWAY,
     NOAUTH,
     OFF,
     OK,
@@ -101,6 +103,17 @@ def test_a_device_with_the_capability_light_is_told_all_of_it(dial, lights):
     assert line.texts() == shown(True, 7, pattern="blink")
     lights.set(DARK)
     assert line.texts() == shown(False, 0)
+
+
+def test_a_device_that_can_is_asked_to_come_back_spread_out(dial, devices):
+    old, new = dial(SHARED), dial(SHARED, hello())
+    old.heard()
+    new.heard()
+    devices.shut()
+    assert (old.heard(), new.heard()) == (GOING_AWAY, COME_BACK)
+    assert old.ended
+    assert new.ended
+    devices.open()
 
 
 def test_the_plain_and_the_full_light_are_one_write(dial, lights):

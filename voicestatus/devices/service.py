@@ -57,6 +57,7 @@ from voicestatus.devices.session import (
 )
 from voicestatus.devices.upgrade import Accepted, Refused, refuse
 from voicestatus.devices.wire import (
+    COME_BACK,
     GOING_AWAY,
     NOAUTH,
     PING,
@@ -192,6 +193,11 @@ class DeviceProtocol(FrameProtocol):
             self.path.put(self.transport, close)
         self.factory.begin_to_close(self)
         self.dropConnection()
+
+    def stop(self) -> None:
+        """Close because the server stops."""
+        spreads = self.here is not None and self.here.protocol >= 2
+        self.go_away(COME_BACK if spreads else GOING_AWAY)
 
     def judge_again(self) -> None:
         """Take it that the registry knows more than when a token was judged."""
@@ -462,7 +468,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._stopping = True
         self.later.clear()
         gone: Deferred[None] = Deferred()
-        self._each(tuple(self._everyone()), DeviceProtocol.go_away)
+        self._each(tuple(self._everyone()), DeviceProtocol.stop)
         if self._anybody():
             self._empty = gone
         else:

@@ -54,6 +54,9 @@ CLOSE = b"\x88\x00"
 GOING_AWAY = b"\x88\x02\x03\xe9"
 REMOVED = b"\x88\x02\x03\xf0"
 """1008: the connection is one that the server does not want."""
+COME_BACK = b"\x88\x02\x03\xf4"
+"""1012: the server starts anew; devices of version 2 come back spread over 10 s.
+Source: IANA's registry of codes."""
 TRY_LATER = b"\x88\x02\x03\xf5"
 """1013: the server can not tell yet who this is. Source: IANA's registry of codes."""
 
