@@ -161,9 +161,9 @@ def main() -> None:
             wall=time.time,
             registry=CollectorRegistry(),
         )
-        journal.enrol(0, program)
         store.startService()
         journal.startService()
+        journal.keep(1, {0: program})
     TCP4ClientEndpoint(reactor, HOST, gateway_port).connect(program.factory)
     sys.stdout.write("0 0\n")
     sys.stdout.flush()

@@ -106,12 +106,29 @@ class Disk(MemoryStore):
         return {document.id: json.loads(document.body) for document in stored}
 
 
-class Process:
+class Link:
+    """One shard's link; a process' first is the process itself."""
+
+    def __init__(self):
+        self.session_state = self.confirmed = None
+
+    def stored(self, state):
+        self.confirmed = state
+
+
+class Process(Link):
     """A server of which only presence and journal are there; Discord is the test."""
 
     def __init__(
-        self, disk, purpose="a bot", wall=NOW, presence=None, batch_max=BATCH_MAX
+        self,
+        disk,
+        purpose="a bot",
+        wall=NOW,
+        presence=None,
+        batch_max=BATCH_MAX,
+        shards=1,
     ):
+        super().__init__()
         self.disk = disk
         self.clock = Clock()
         self.hub = Hub(presence or Presence())
@@ -120,8 +137,7 @@ class Process:
         )
         self.lights.startService()
         self.registry = CollectorRegistry()
-        self.session_state = None
-        self.confirmed = None
+        self.links = {0: self} | {shard: Link() for shard in range(1, shards)}
         self.journal = Journal(
             self.hub,
             disk,
@@ -131,16 +147,15 @@ class Process:
             registry=self.registry,
             batch_max=batch_max,
         )
-        self.journal.enrol(0, self)
         self.journal.startService()
-        self.asked = Deferred.fromCoroutine(self.journal.restored(0))
-        self.asked.addCallback(self._began)
+        self.asked = Deferred.fromCoroutine(self._ask())
 
-    def _began(self, state):
-        self.session_state = self.confirmed = state
-
-    def stored(self, state):
-        self.confirmed = state
+    async def _ask(self):
+        self.resumable = await self.journal.shard_count()
+        self.journal.keep(len(self.links), self.links)
+        for shard, link in self.links.items():
+            state = await self.journal.restored(shard)
+            link.session_state = link.confirmed = state
 
     def take(self, event, state):
         """Deliver an event: the session is at `state` then."""
@@ -507,7 +522,7 @@ def test_a_session_that_may_be_stored_is_deleted_when_it_ends(disk):
     disk.keeps_but_fails = False
     process.session_state = None
     process.pass_s(2)
-    assert disk.bodies("gateway-session") == {}
+    assert disk.bodies("gateway-session")["0"]["session"] is None
 
 
 def test_a_store_that_hangs_holds_nobody_up_for_long(process, disk):
@@ -564,6 +579,104 @@ def test_a_stop_before_the_link_was_begun_keeps_the_session(process, disk):
     new.hub.apply(GuildUpdated(HOME, "another name", None))
     assert new.journal.stopService().called
     assert Process(disk).session_state == at(2)
+
+
+# ---- several shards ----------------------------------------------------------------
+
+ODD, EVEN = 1 << 22, 2 << 22
+
+
+@pytest.fixture
+def two(disk):
+    """A process of two shards, with a guild in each; all of it is stored."""
+    two = Process(disk, shards=2)
+    for shard, guild in enumerate((EVEN, ODD)):
+        two.hub.apply(SessionBegan(shard, ME, frozenset({guild})))
+        voice = Voice(ADA + shard, LOUNGE)
+        two.hub.apply(replace(arrived(guild, voice), shard=shard))
+        two.hub.apply(SyncEnded(shard))
+        two.links[shard].session_state = at(10 + shard)
+    two.pass_s(2)
+    disk.batches.clear()
+    return two
+
+
+def test_every_shards_session_is_kept_and_given_back_to_it(two, disk):
+    assert [link.confirmed for link in two.links.values()] == [at(10), at(11)]
+    two.crash()
+    new = Process(disk, shards=2)
+    assert new.resumable == 2
+    assert [link.session_state for link in new.links.values()] == [at(10), at(11)]
+    assert {id_: guild.shard for id_, guild in new.presence.guilds.items()} == {
+        EVEN: 0,
+        ODD: 1,
+    }
+
+
+def test_one_shards_progress_is_stored_without_the_others(two, disk):
+    two.links[1].session_state = at(12)
+    two.hub.apply(VoiceUpdated(ODD, BEN, Voice(BEN, GAMES), False))
+    two.pass_s(1)
+    (batch,) = disk.batches
+    assert {(change.kind, change.id) for change in batch} == {
+        ("presence-voice", f"{ODD}:{BEN}"),
+        ("gateway-session", "1"),
+    }
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_among_another_number_of_shards_no_session_fits_and_the_picture_stands(
+    two, disk, shards
+):
+    two.crash()
+    new = Process(disk, shards=shards)
+    assert new.resumable == 2
+    assert all(link.session_state is None for link in new.links.values())
+    assert new.lights.everything == Light(True, True, 2, stale=True)
+    new.pass_s(2)
+    new.crash()
+    # All guilds had been named, so the next one may still say "nobody".
+    again = Process(disk, shards=shards)
+    assert again.resumable is None
+    assert again.presence.heard
+    assert disk.bodies("gateway-session").keys() == {str(n) for n in range(shards)}
+
+
+def test_what_was_spread_anew_while_it_ran_is_not_resumed_as_before(two, disk):
+    links = {shard: Link() for shard in range(4)}
+    disk.slow = True
+    two.links[1].session_state = at(12)
+    two.journal.mark()
+    two.pass_s(0.5)
+    two.journal.keep(4, links)
+    disk.slow = False
+    disk.work(1)
+    two.pass_s(1)
+    disk.work(1)
+    assert all(link.confirmed is None for link in links.values())
+    assert {guild.knowledge for guild in two.presence.guilds.values()} == {
+        Knowledge.STALE
+    }
+    links[3].session_state = at(1)
+    two.journal.mark()
+    two.pass_s(1)
+    two.crash()
+    assert Process(disk, shards=4).resumable == 4
+
+
+def test_of_what_other_processes_keep_nothing_is_touched(two, disk):
+    two.crash()
+    mine = Process(disk, shards=2)
+    mine.journal.keep(2, {0: mine})
+    disk.batches.clear()
+    mine.hub.apply(VoiceUpdated(ODD, BEN, Voice(BEN, GAMES), False))
+    mine.hub.apply(GuildRemoved(ODD))
+    mine.take(GuildRemoved(EVEN), at(12))
+    mine.pass_s(2)
+    touched = {change.id for batch in disk.batches for change in batch}
+    assert touched == {str(EVEN), f"{EVEN}:{ADA}", "0"}
+    assert disk.bodies("presence-guild").keys() == {str(ODD)}
+    assert disk.bodies("gateway-session").keys() == {"0", "1"}
 
 
 def test_what_a_session_was_made_for_shows_no_token():

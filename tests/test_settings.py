@@ -28,6 +28,7 @@ WRONG = {
     "UNKNOWN_POLICY": "guess",
     "UNKNOWN_AFTER": "soon",
     "ENROLMENT": "perhaps",
+    "SHARDS": "16385",
     "DISCORD_API_URL": "ftp://example.org",
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
@@ -108,6 +109,21 @@ def test_enrolment_is_open_unless_it_is_said_otherwise(env_file: Path):
     assert load(written(env_file, RIGHT)).enrolment is Enrolment.OPEN
     chosen = load(written(env_file, RIGHT | {"ENROLMENT": "Approve"}))
     assert chosen.enrolment is Enrolment.APPROVE
+
+
+@pytest.mark.parametrize(
+    ("text", "shards"), [("", None), ("auto", None), ("AUTO", None), ("16384", 16384)]
+)
+def test_discord_says_how_many_shards_unless_a_number_is_set(
+    env_file: Path, text: str, shards: int | None
+):
+    assert load(written(env_file, RIGHT | {"SHARDS": text})).shards == shards
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "4.5", "many", "none"])
+def test_what_is_no_number_of_shards_is_refused(env_file: Path, text: str):
+    with pytest.raises(ConfigError, match="SHARDS should hold auto, or a number"):
+        load(written(env_file, RIGHT | {"SHARDS": text}))
 
 
 def test_a_value_is_taken_as_it_stands(env_file: Path):

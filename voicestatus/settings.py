@@ -58,6 +58,10 @@ def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
 
 
+def _unless_auto(text: object) -> object:
+    return None if _lower(text) == "auto" else text
+
+
 def _another_port(value: int, others: ValidationInfo) -> int:
     if value == others.data.get("port"):
         raise ValueError
@@ -98,6 +102,7 @@ def _default_storage() -> str:
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _A_PORT = "a port number, 1 to 65535"
+SHARDS_MOST = 16_384
 
 # It warns of each unreadable line at each reading; `examine` tells them once.
 logging.getLogger("dotenv.main").setLevel(logging.ERROR)
@@ -167,6 +172,10 @@ class Settings(BaseModel):
         validation_alias="UNKNOWN_AFTER",
         description="seconds, 0 to 86400",
     )
+    shards: Annotated[
+        Annotated[int, Field(ge=1, le=SHARDS_MOST)] | None,
+        BeforeValidator(_unless_auto),
+    ] = Field(None, description=f"auto, or a number, 1 to {SHARDS_MOST}")
     enrolment: Annotated[Enrolment, BeforeValidator(_lower)] = Field(
         Enrolment.OPEN, description="open, approve or closed"
     )

@@ -51,6 +51,8 @@ from voicestatus.services import Row
 from voicestatus.settings import Settings, examine, load
 from voicestatus.store.documents import Store
 from voicestatus.store.open import open_store
+from voicestatus.trace.lines import FORMAT, Header
+from voicestatus.trace.recorder import Recorder
 from voicestatus.web.admin import AdminSide
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import (
@@ -85,7 +87,8 @@ class Options(usage.Options):
         ["demo", None, "run with a simulated Discord; needs no account"]
     ]
     optParameters: ClassVar = [
-        ["env-file", None, None, "file with settings [default: .env, if there is one]"]
+        ["env-file", None, None, "file with settings [default: .env, if there is one]"],
+        ["record", None, None, "write a trace of Discord's Gateway to this new file"],
     ]
     longdesc = (
         "Lights signs when somebody is in voice on Discord."
@@ -117,6 +120,9 @@ class Options(usage.Options):
                 self.unreadable = examine(env_file).unreadable_lines
         except ConfigError as e:
             raise SystemExit(f"voicestatus cannot start:\n{e}") from None
+        # twistd changes the folder before anything is opened.
+        record = self["record"]
+        self.record = None if record is None else Path(record).absolute()
 
     def _demo_defaults(self) -> dict[str, str]:
         if self.made_up is None:
@@ -157,9 +163,9 @@ def makeService(options: Options) -> Program:
     _raise_open_files(settings.max_connections + OTHER_FILES)
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
     if options.made_up is None:
-        build(settings, reactor, listen, program)
+        build(settings, reactor, listen, program, options.record)
     else:
-        _build_demo(settings, reactor, listen, program, options.made_up)
+        _build_demo(settings, reactor, listen, program, options.made_up, options.record)
     for line in options.unreadable:
         _log.warn("line {line} of the settings file is not NAME=VALUE", line=line)
     if settings.admin_token is None:
@@ -173,6 +179,7 @@ def _build_demo(
     listen: Sequence[str],
     program: Row,
     made_up: Mapping[str, str],
+    record: Path | None,
 ) -> None:
     # The simulator is a third of all imports.
     from voicestatus.demo import Narrator, simulated_discord  # noqa: PLC0415
@@ -180,7 +187,7 @@ def _build_demo(
     discord, api_url = simulated_discord(settings.guild_id, reactor)
     discord.setServiceParent(program)
     settings = settings.model_copy(update={"discord_api_url": api_url})
-    lights = build(settings, reactor, listen, program)
+    lights = build(settings, reactor, listen, program, record)
     front = next(part for part in program if isinstance(part, Listener))
     used = {
         "ESP_AUTH_TOKEN": _revealed(settings.esp_auth_token),
@@ -193,11 +200,16 @@ def _build_demo(
 
 
 def build(
-    settings: Settings, reactor: Any, listen: Sequence[str], program: Row
+    settings: Settings,
+    reactor: Any,
+    listen: Sequence[str],
+    program: Row,
+    record: Path | None = None,
 ) -> Lights:
     """Make the parts, tell each whom it needs, and put them in a row.
 
     Nothing is opened. In the row stands first what the others need to the very end.
+    A trace of the Gateway is written to `record`, if given.
 
     :raises SystemExit: when one of `listen` is no endpoint.
     """
@@ -249,6 +261,7 @@ def build(
         wall=time,
         registry=metrics,
     )
+    recorder = _recorder(record, settings, hub, reactor)
     gateway = GatewayService(
         token=settings.discord_token.get_secret_value(),
         api_url=settings.discord_api_url,
@@ -261,6 +274,8 @@ def build(
         monotonic=perf_counter,
         wall=time,
         jitter=random.SystemRandom().random,
+        shard_count=settings.shards,
+        witness=recorder,
     )
     Gauge(
         "voicestatus_voice_users",
@@ -307,6 +322,7 @@ def build(
         store,
         devices,
         journal,
+        *([recorder] if recorder else []),
         gateway,
         lights,
         ReactorLag(reactor, metrics),
@@ -324,6 +340,26 @@ def build(
     for part in parts:
         part.setServiceParent(program)
     return lights
+
+
+def _recorder(
+    path: Path | None, settings: Settings, hub: Hub, clock: IReactorTime
+) -> Recorder | None:
+    if path is None:
+        return None
+    about = Header(
+        format=FORMAT,
+        version=VERSION,
+        started=int(time()),
+        intents=PRESENCE_INTENTS,
+        shards=settings.shards or 1,
+        guilds=settings.guild_id,
+        count_bots=settings.count_bots,
+        count_afk=settings.count_afk,
+        unknown_policy=settings.unknown_policy,
+        unknown_after_s=settings.unknown_after_s,
+    )
+    return Recorder(path, about, hub.presence, clock, perf_counter)
 
 
 def _raise_open_files(wanted: int) -> None:

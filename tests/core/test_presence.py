@@ -22,6 +22,7 @@ from voicestatus.core.presence import (
     Presence,
     SessionBegan,
     SessionResumed,
+    Sharded,
     SourceHeard,
     SourceLost,
     SyncEnded,
@@ -179,8 +180,13 @@ def test_whoever_is_in_a_deleted_channel_is_out_and_the_late_update_says_nothing
 
 
 def test_a_deleted_afk_channel_is_no_longer_the_guilds_afk_channel(presence: Presence):
-    presence.apply(ChannelDeleted(HOME, AFK))
+    assert presence.apply(ChannelDeleted(HOME, AFK)) == [GuildChanged(HOME)]
     assert presence.guilds[HOME].afk_channel is None
+
+
+def test_an_afk_channel_that_was_never_told_of_can_be_deleted(presence: Presence):
+    presence.apply(GuildArrived(0, HOME, "a guild", AFK, (), ()))
+    assert presence.apply(ChannelDeleted(HOME, AFK)) == [GuildChanged(HOME)]
 
 
 def test_a_member_who_is_removed_or_banned_is_out_of_voice(presence: Presence):
@@ -238,6 +244,34 @@ def test_a_guild_that_another_shard_lists_is_that_shards_from_then_on():
     presence.apply(SessionBegan(0, ME, frozenset()))
     assert presence.guilds[HOME].shard == 1
     assert presence.guilds[HOME].knowledge is Knowledge.STALE
+
+
+def test_another_number_of_shards_leaves_the_picture_stale_until_each_has_told():
+    presence = Presence()
+    there = frozenset({3 << 22, 4 << 22})
+    presence.apply(SessionBegan(0, ME, there))
+    for guild in there:
+        presence.apply(arrived(guild))
+    presence.apply(SyncEnded(0))
+    changes = presence.apply(Sharded(2))
+    assert {change.guild for change in changes} == there
+    assert presence.heard
+    # A guild is dropped by its own shard's word alone.
+    presence.apply(SessionBegan(0, ME, frozenset({4 << 22})))
+    presence.apply(SessionResumed(0))
+    assert presence.guilds[3 << 22].knowledge is Knowledge.STALE
+    presence.apply(SessionBegan(1, ME, frozenset()))
+    assert presence.guilds.keys() == {4 << 22}
+
+
+def test_before_discord_has_spoken_the_number_of_shards_says_how_many_must():
+    presence = Presence()
+    assert presence.apply(Sharded(2)) == []
+    presence.apply(SessionBegan(0, ME, frozenset()))
+    assert presence.apply(Sharded(2)) == []
+    assert not presence.heard
+    presence.apply(SessionBegan(1, ME, frozenset()))
+    assert presence.heard
 
 
 def test_the_stage_audience_is_in_voice(presence: Presence):

@@ -34,7 +34,7 @@ def test_few_sessions_are_a_warning_and_none_a_failure(
     [
         (None, "6, Discord recommends 6; all are begun in 10 s"),
         (6, "6, Discord recommends 6; all are begun in 10 s"),
-        (8, "8, Discord recommends 6; all are begun in 15 s"),
+        (8, "8, Discord recommends 6; all are begun in 16 s"),
     ],
 )
 def test_enough_shards_are_well_and_it_is_told_how_long_they_take(

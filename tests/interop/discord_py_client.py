@@ -1,6 +1,7 @@
 """A bot made with discord.py that writes down what it sees, one JSON object a line.
 
 Run as `python discord_py_client.py REST_URL GATEWAY_URL`: told nothing but addresses.
+With `sharded` behind them it takes as many shards as it is recommended.
 """
 
 import asyncio
@@ -13,6 +14,13 @@ import yarl
 
 class Witness(discord.Client):
     """Tells each thing it learns of voice, and how its connection fares."""
+
+    async def on_shard_ready(self, shard: int) -> None:
+        mine = [str(guild.id) for guild in self.guilds if guild.shard_id == shard]
+        tell("shard_ready", shard=shard, guilds=mine)
+
+    async def on_shard_resumed(self, shard: int) -> None:
+        tell("shard_resumed", shard=shard)
 
     async def on_ready(self) -> None:
         for guild in self.guilds:
@@ -58,15 +66,20 @@ class Witness(discord.Client):
         )
 
 
+class ShardedWitness(Witness, discord.AutoShardedClient):
+    """The same, on several connections."""
+
+
 def tell(kind: str, **fields: object) -> None:
     print(json.dumps({"kind": kind, **fields}), flush=True)  # noqa: T201 - its output
 
 
-async def main(rest: str, gateway: str) -> None:
+async def main(rest: str, gateway: str, sharded: str = "") -> None:
     discord.http.Route.BASE = rest
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
     intents = discord.Intents(guilds=True, voice_states=True)
-    async with Witness(intents=intents) as witness:
+    kind = ShardedWitness if sharded else Witness
+    async with kind(intents=intents) as witness:
         await witness.start("interop-token")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from voicestatus.simulator.service import SimulatedDiscord
+from voicestatus.simulator.sessions import Rules
 
 reactor: Any = installed
 CLIENT = Path(__file__).with_name("discord_py_client.py")
@@ -57,18 +58,35 @@ class Witness(ProcessProtocol):
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_discord_py_sees_people_and_resumes_after_a_drop() -> None:
-    discord = SimulatedDiscord(reactor, guilds=[GUILD])
+    await play(SimulatedDiscord(reactor, guilds=[GUILD]), witness)
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_discord_py_takes_the_recommended_shards_and_resumes_one() -> None:
+    guilds = [GUILD + (n << 22) for n in range(6)]
+    rules = Rules(shards=3, max_concurrency=3)
+    await play(
+        SimulatedDiscord(reactor, guilds=guilds, rules=rules), witness_shards, "sharded"
+    )
+
+
+async def play(
+    discord: SimulatedDiscord,
+    day: Callable[[SimulatedDiscord, Witness], Coroutine[Any, Any, None]],
+    *options: str,
+) -> None:
     discord.startService()
     await discord.listening()
     bot = Witness()
     process = reactor.spawnProcess(
         bot,
         sys.executable,
-        [sys.executable, str(CLIENT), discord.url, discord.gateway_url],
+        [sys.executable, str(CLIENT), discord.url, discord.gateway_url, *options],
         env=None,
     )
     try:
-        await witness(discord, bot)
+        await day(discord, bot)
     finally:
         with suppress(ProcessExitedAlready):
             process.signalProcess("KILL")
@@ -112,3 +130,20 @@ async def witness(discord: SimulatedDiscord, bot: Witness) -> None:
     discord.fault("invalid_session")
     await bot.until(lambda: bot.kinds.count("ready") == 2)
     assert bot.told[-1]["voice"] == discord.state()["guilds"][str(GUILD)]["voice"]
+
+
+async def witness_shards(discord: SimulatedDiscord, bot: Witness) -> None:
+    await bot.until(lambda: bot.kinds.count("shard_ready") == 3)
+    told = {line["shard"]: set(line["guilds"]) for line in bot.told if "guilds" in line}
+    assert told == {
+        shard: {str(g) for g in discord.world.guilds if (g >> 22) % 3 == shard}
+        for shard in range(3)
+    }
+    unlucky = (GUILD >> 22) % 3
+    discord.fault("drop", shard=unlucky)
+    discord.voice(GUILD, 5, discord.world.guilds[GUILD].rooms[0])
+    await bot.until(lambda: "voice" in bot.kinds and "shard_resumed" in bot.kinds)
+    resumed = [line["shard"] for line in bot.told if line["kind"] == "shard_resumed"]
+    assert resumed == [unlucky]
+    kinds = [entry["kind"] for entry in discord.log()]
+    assert (kinds.count("identify"), kinds.count("resumed")) == (3, 1)

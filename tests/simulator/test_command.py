@@ -55,7 +55,8 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server("--guild", "77", "--token", "t", "--people", "2", "--rate", "50")
+    cast = ("--people", "2", "--rate", "50", "--shards", "2", "--max-concurrency", "2")
+    server = Server("--guild", "77", "--token", "t", *cast)
     yield server
     server.stop()
 

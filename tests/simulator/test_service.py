@@ -140,10 +140,12 @@ class Lab:
         await until(lambda: factory.link)
         return factory
 
-    async def identify(self, compress: str = "", intents: int = 129) -> ClientFactory:
+    async def identify(
+        self, compress: str = "", intents: int = 129, shard: tuple[int, int] = (0, 1)
+    ) -> ClientFactory:
         factory = await self.connect(compress)
         await until(lambda: factory.told)
-        factory.say(2, {"token": "t", "intents": intents})
+        factory.say(2, {"token": "t", "intents": intents, "shard": shard})
         await until(lambda: "GUILD_CREATE" in factory.names)
         return factory
 
@@ -192,6 +194,19 @@ async def test_gateway_bot_hands_out_the_hosts_own_name(start: Start) -> None:
     assert answer["url"] == f"ws://127.0.0.1:{lab.discord.port}/gateway"
     assert answer["session_start_limit"]["remaining"] == 1000
     assert headers.getRawHeaders("x-ratelimit-remaining") == ["49"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "shards"), [({}, 1), ({"shards": 3}, 3), ({"guilds_a_shard": 2}, 4)]
+)
+@pytest_twisted.ensureDeferred
+async def test_gateway_bot_recommends_as_many_shards_as_the_guilds_need(
+    start: Start, rules: dict[str, int], shards: int
+) -> None:
+    lab = await start(guilds=range(7), rules=Rules(max_concurrency=5, **rules))
+    _, answer, _ = await lab.rest("/gateway/bot")
+    assert answer["shards"] == shards
+    assert answer["session_start_limit"]["max_concurrency"] == 5
 
 
 @pytest_twisted.ensureDeferred
@@ -429,6 +444,20 @@ async def test_op_7_and_op_9_are_sent_on_demand(start: Start) -> None:
     await until(lambda: client.told[-1]["op"] == 9)
     assert [message["op"] for message in client.told[-2:]] == [7, 9]
     assert client.told[-1]["d"] is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_may_befall_one_shard_alone(start: Start) -> None:
+    lab = await start(guilds=[0, 1 << 22])
+    lucky, unlucky = [await lab.identify(shard=(n, 2)) for n in (0, 1)]
+    for kind in ("reconnect", "close"):
+        await lab.control("/fault", {"kind": kind, "shard": 1})
+    await until(lambda: unlucky.closed == 4000)
+    assert unlucky.told[-1]["op"] == 7
+    await lab.control("/fault", {"kind": "forget_sessions", "shard": 1})
+    again = await lab.resume(unlucky)
+    await until(lambda: again.told and again.told[-1]["op"] == 9)
+    assert (lucky.closed, lucky.told[-1]["t"]) == (0, "GUILD_CREATE")
 
 
 @pytest_twisted.ensureDeferred

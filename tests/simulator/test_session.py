@@ -73,6 +73,16 @@ def test_a_shard_is_told_only_its_own_guilds(make_hall: Any) -> None:
     assert other.names.count("GUILD_CREATE") == 2
 
 
+def test_who_is_in_more_guilds_than_so_few_shards_may_serve_is_closed_with_4011(
+    make_hall: Any,
+) -> None:
+    hall = make_hall(
+        guilds=(0 << 22, 1 << 22, 2 << 22), guilds_a_shard=1, identify_every_s=0
+    )
+    assert hall.connect().identify(shard=[1, 2]).closed == 4011
+    assert hall.connect().identify(shard=[1, 3]).names[0] == "READY"
+
+
 # -- what closes a connection -----------------------------------------------------
 
 

@@ -12,6 +12,13 @@ from voicestatus.core.ids import ChannelId, GuildId, UserId
 
 
 @dataclass(frozen=True, slots=True)
+class Sharded:
+    """The guilds are spread over so many sessions from now on."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionBegan:
     """READY: a new session that will tell each of `guilds` from the start."""
 
@@ -123,13 +130,16 @@ class Restored:
     """What the process before this one knew; Discord has not confirmed it yet."""
 
     me: UserId
+    count: int
+    """Over how many shards the guilds were spread."""
     shards: frozenset[int]
     """Those of which every guild is told here."""
     guilds: tuple[tuple[Picture, tuple[Voice, ...]], ...]
 
 
 Event = (
-    SessionBegan
+    Sharded
+    | SessionBegan
     | SessionResumed
     | SourceLost
     | SyncEnded
@@ -230,6 +240,8 @@ class Presence:
         match event:
             case VoiceUpdated():
                 return self._voice(event)
+            case Sharded(count):
+                return self._spread(count)
             case SessionBegan():
                 return self._begin(event)
             case SessionResumed(shard):
@@ -310,15 +322,27 @@ class Presence:
                 changes += self._drop(guild.id)
         return changes + self._hear({event.shard})
 
+    def _spread(self, count: int) -> list[Change]:
+        """Give each guild to its new shard, which has told nothing of it yet."""
+        if count == self._shards:
+            return []
+        self._shards = count
+        if not self.heard:
+            self._unheard = set(range(count))
+        for guild in self._guilds.values():
+            guild.shard = shard_of(guild.id, count)
+            if guild.knowledge is Knowledge.KNOWN:
+                guild.knowledge = Knowledge.STALE
+        return [GuildChanged(id_) for id_ in self._guilds]
+
     def _restore(self, event: Restored) -> list[Change]:
-        changes: list[Change] = []
+        changes = self._spread(event.count)
         self._introduce(event.me)
         for picture, voices in event.guilds:
             id_ = picture.guild
             if id_ in self._guilds or (self._only and id_ not in self._only):
                 continue
-            # Source: Discord docs, Gateway, "Sharding".
-            guild = self._guilds[id_] = Guild(id_, (id_ >> 22) % self._shards)
+            guild = self._guilds[id_] = Guild(id_, shard_of(id_, self._shards))
             guild.recall(picture)
             self._home.update(dict.fromkeys(guild.channels, id_))
             self._bots.update(voice.user for voice in voices if voice.bot)
@@ -414,6 +438,14 @@ class Presence:
             return self._know(guild, Knowledge.UNKNOWN)
         guild.awaited, guild.knowledge = False, Knowledge.UNKNOWN
         return [GuildChanged(guild.id)]
+
+
+def shard_of(guild: GuildId, count: int) -> int:
+    """Return which of so many shards tells of a guild.
+
+    Source: Discord docs, Gateway, "Sharding".
+    """
+    return (guild >> 22) % count
 
 
 def _with_last_roles(guild: Guild, voice: Voice) -> Voice:

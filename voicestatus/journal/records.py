@@ -33,6 +33,8 @@ class Source:
     me: UserId
     session: SessionState | None
     """None: Discord has ended it; the picture stands all the same."""
+    count: int = 1
+    """Of how many shards it is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Keeps what a restart needs, always as of one place in Discord's stream of events."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
@@ -19,8 +19,10 @@ from voicestatus.core.presence import (
     GuildChanged,
     GuildGone,
     Restored,
+    Sharded,
     SourceHeard,
     VoiceChanged,
+    shard_of,
 )
 from voicestatus.core.session import SessionState
 from voicestatus.hub import Hub
@@ -109,7 +111,8 @@ class Journal(Service):
         self._made_for, self._batch_max = made_for, batch_max
         self._clock, self._wall = clock, wall
         self._metrics = JournalMetrics(registry, self._waiting)
-        self._links: dict[int, Link] = {}
+        self._count = 0  # of shards; 0: not said yet
+        self._links: Mapping[int, Link] = {}
         self._tasks = Tasks()
         self._leave: Callable[[], object] = lambda: None
         self._looking = LoopingCall(self._soon)
@@ -119,6 +122,7 @@ class Journal(Service):
         self._awaiting: list[Deferred[None]] = []
         self._resumable: dict[int, SessionState] = {}
         """Sessions that were stored and that their shards have not taken yet."""
+        self._stored_count: int | None = None
 
         self._call: IDelayedCall | None = None
         self._wanted = self._writing = False
@@ -133,9 +137,18 @@ class Journal(Service):
         self._dirty_guilds: set[GuildId] = set()
         self._dirty_voices: set[Person] = set()
 
-    def enrol(self, shard: int, link: Link) -> None:
-        """Keep this shard's session from now on."""
-        self._links[shard] = link
+    def keep(self, count: int, links: Mapping[int, Link]) -> None:
+        """Keep from now on these links' sessions, some or all of `count` shards.
+
+        Sessions among another number of shards stand for other guilds.
+        """
+        self._count, self._links = count, links
+        if count != self._stored_count:
+            self._resumable.clear()
+        self._hub.apply(Sharded(count))
+        self._dirty_guilds = set(filter(self._is_ours, self._dirty_guilds))
+        self._dirty_voices = {p for p in self._dirty_voices if self._is_ours(p[0])}
+        self._soon()
 
     def startService(self) -> None:
         super().startService()
@@ -158,17 +171,25 @@ class Journal(Service):
 
         Return the session that stands for it; None: this shard must identify.
         """
-        if not self._loaded:
-            loaded: Deferred[None] = Deferred()
-            self._awaiting.append(loaded)
-            await loaded
+        await self._restoring()
         return self._resumable.pop(shard, None)
+
+    async def shard_count(self) -> int | None:
+        """Wait as `restored`; return the number of shards that could be resumed."""
+        await self._restoring()
+        return self._stored_count
 
     def mark(self) -> None:
         """Take note: a session is at another place; the presence may be the same."""
         self._soon()
 
     # ---- the start -----------------------------------------------------------------
+
+    async def _restoring(self) -> None:
+        if not self._loaded:
+            loaded: Deferred[None] = Deferred()
+            self._awaiting.append(loaded)
+            await loaded
 
     async def _load(self) -> None:
         try:
@@ -196,12 +217,14 @@ class Journal(Service):
         ours = {
             shard: source
             for shard, source in found.sources.items()
-            if source.made_for == self._made_for and shard in self._links
+            if source.made_for == self._made_for and source.count == newest.count
         }
-        self._hub.apply(Restored(newest.me, frozenset(ours), found.guilds))
+        told = frozenset(ours)
+        self._hub.apply(Restored(newest.me, newest.count, told, found.guilds))
         for shard, source in ours.items():
             if source.session is not None:
                 self._resumable[shard] = source.session
+                self._stored_count = source.count
         self._log.info(
             "restored {guilds} guilds; sessions to resume: {sessions}",
             guilds=len(found.guilds),
@@ -227,8 +250,16 @@ class Journal(Service):
 
     # ---- what changes --------------------------------------------------------------
 
+    def _is_ours(self, guild: GuildId) -> bool:
+        """Whether it is told by a link of this process, as long as we know."""
+        return not self._count or shard_of(guild, self._count) in self._links
+
     def _changed(self, change: Change) -> None:
         match change:
+            case VoiceChanged(guild) | GuildChanged(guild) | GuildGone(guild) if (
+                not self._is_ours(guild)
+            ):
+                return
             case VoiceChanged(guild, user, _, after):
                 person = guild, user
                 if after is not None or person in self._voices:
@@ -295,6 +326,8 @@ class Journal(Service):
     async def _write_batch(self) -> bool:
         """Write what fits into one; return whether that was all."""
         self._wanted = False
+        if not self._count:
+            return True
         if not self._named and not await self._learn_names():
             return True
         batch = self._batch()
@@ -317,10 +350,11 @@ class Journal(Service):
         if self._hub.presence.me is None:
             return False  # what is stored may yet serve the next process
         names = await self._records.names()
-        self._guilds = dict.fromkeys(names.guilds)
-        self._voices, self._sources = names.voices, dict.fromkeys(names.shards)
-        self._dirty_guilds |= names.guilds
-        self._dirty_voices |= names.voices
+        self._guilds = dict.fromkeys(filter(self._is_ours, names.guilds))
+        self._voices = {person for person in names.voices if self._is_ours(person[0])}
+        self._sources = dict.fromkeys(names.shards)
+        self._dirty_guilds |= self._guilds.keys()
+        self._dirty_voices |= self._voices
         self._named = True
         return True
 
@@ -347,7 +381,8 @@ class Journal(Service):
         return batch
 
     def _add_sources(self, batch: _Batch) -> None:
-        for shard in self._links.keys() | self._sources.keys():
+        gone = {shard for shard in self._sources if shard >= self._count}
+        for shard in self._links.keys() | gone:
             source, last = self._source(shard), self._sources.get(shard)
             if _differs(source, last) or (source is None and shard in self._sources):
                 batch.writes.append(self._records.source(shard, source))
@@ -360,12 +395,12 @@ class Journal(Service):
         if link is None or me is None:
             return None
         session = self._resumable.get(shard, link.session_state)
-        last = self._sources.get(shard)
-        if session is None and last is None:
+        named = session is not None or self._hub.presence.heard
+        if not named and self._sources.get(shard) is None:
             return None
-        heard = session or (last and last.made_for == self._made_for)
         # Made for nobody: the picture may be shown, and is no ground for a Resume.
-        return Source(self._made_for if heard else "", self._wall(), me, session)
+        made_for = self._made_for if named else ""
+        return Source(made_for, self._wall(), me, session, self._count)
 
     def _wrote(self, batch: _Batch) -> None:
         for id_, digest in batch.guilds.items():
@@ -381,7 +416,7 @@ class Journal(Service):
                 self._sources.pop(shard, None)
                 continue
             self._sources[shard] = source
-            if source.session is not None:
+            if source.session is not None and source.count == self._count:
                 self._links[shard].stored(source.session)
 
     # ---- small things --------------------------------------------------------------

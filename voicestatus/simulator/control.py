@@ -66,6 +66,7 @@ class FaultOrder(Struct, forbid_unknown_fields=True):
     code: int | None = None
     resumable: bool = False
     guild: Id | None = None
+    shard: int | None = None
     route: str = ""
     seconds: float = 1.0
 
@@ -156,6 +157,7 @@ class Control:
             code=order.code,
             resumable=order.resumable,
             guild=None if order.guild is None else _id("guild", order.guild),
+            shard=order.shard,
             route=order.route,
             seconds=order.seconds,
         )

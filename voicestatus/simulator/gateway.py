@@ -102,36 +102,47 @@ class Gateway:
 
     # -- faults ------------------------------------------------------------------
 
-    def drop(self) -> None:
+    # Each of them to the connections of one shard, or to all.
+
+    def _of(self, shard: int | None) -> list[tuple[Connection, "GatewayLink"]]:
+        return [
+            (connection, link)
+            for connection, link in self._links.items()
+            if shard is None or connection.shard == shard
+        ]
+
+    def drop(self, shard: int | None = None) -> None:
         """Reset each connection's TCP."""
-        for link in tuple(self._links.values()):
+        for _, link in self._of(shard):
             link.abort()
 
-    def close(self, code: int, reason: str = "as told") -> None:
+    def close(
+        self, code: int, reason: str = "as told", shard: int | None = None
+    ) -> None:
         """Close each connection with that code."""
         now = self.clock.seconds()
-        for connection, link in tuple(self._links.items()):
+        for connection, link in self._of(shard):
             link.perform(connection.shut(code, reason, now))
 
-    def ask_to_reconnect(self) -> None:
+    def ask_to_reconnect(self, shard: int | None = None) -> None:
         """Send each connection op 7."""
-        for connection, link in tuple(self._links.items()):
+        for connection, link in self._of(shard):
             link.perform(connection.ask_to_reconnect())
 
-    def invalidate(self, *, resumable: bool) -> None:
+    def invalidate(self, *, resumable: bool, shard: int | None = None) -> None:
         """Send each connection op 9."""
         now = self.clock.seconds()
-        for connection, link in tuple(self._links.items()):
+        for connection, link in self._of(shard):
             link.perform(connection.invalidate(resumable=resumable, now=now))
 
-    def go_zombie(self) -> None:
+    def go_zombie(self, shard: int | None = None) -> None:
         """Acknowledge no heartbeat on the present connections any more."""
-        for connection in self._links:
+        for connection, _ in self._of(shard):
             connection.acknowledges = False
 
-    def stall(self, seconds: float) -> None:
+    def stall(self, seconds: float, shard: int | None = None) -> None:
         """Send nothing on the present connections for so long; then all of it."""
-        for link in self._links.values():
+        for _, link in self._of(shard):
             link.stall(seconds)
 
     def send_garbage(self) -> None:

@@ -107,7 +107,9 @@ class Rest:
             request,
             {
                 "url": self._gateway_url(request),
-                "shards": 1,
+                "shards": self._sessions.rules.recommended_shards(
+                    len(self._world.guilds)
+                ),
                 "session_start_limit": limit,
             },
         )

@@ -101,6 +101,11 @@ class Connection:
         self._beat_at = 0.0
         self._said_at: deque[float] = deque(maxlen=MAX_MESSAGES)
 
+    @property
+    def shard(self) -> int | None:
+        """Whose it is, once it has a session."""
+        return None if self.session is None else self.session.shard[0]
+
     # -- what happens to it ------------------------------------------------------
 
     def open(self, query: Mapping[str, str], now: float) -> list[Effect]:
@@ -248,6 +253,8 @@ class Connection:
                 pass
             case _:
                 return self._close(4010, "Invalid shard", now)
+        if len(self._world.guilds) > count * self._rules.guilds_a_shard:
+            return self._close(4011, "Sharding required", now)
         if not isinstance(asked, int) or asked & ~intents.ALL or asked < 0:
             return self._close(4013, "Invalid intents", now)
         if asked & self._rules.disallowed_intents:

@@ -39,7 +39,15 @@ class Rules:
     identify_every_s: float = 5.0
     session_starts: int = 1000
     max_concurrency: int = 1
+    shards: int = 1
+    """Recommended."""
+    guilds_a_shard: int = 2500
+    """At most; who has more must have more shards."""
     disallowed_intents: int = 0
+
+    def recommended_shards(self, guilds: int) -> int:
+        """How many shards a bot in so many guilds should have."""
+        return max(self.shards, -(-guilds // self.guilds_a_shard))
 
     @property
     def application_flags(self) -> int:
@@ -141,12 +149,14 @@ class Sessions:
         self._sessions.pop(session.id, None)
         session.holder = None
 
-    def forget(self) -> None:
+    def forget(self, shard: int | None = None) -> None:
         """Lose all that is kept: nothing that began before now can be resumed.
 
         Who is connected stays served, so that no client is left deaf without a word.
         """
         for session in tuple(self._sessions.values()):
+            if shard not in {None, session.shard[0]}:
+                continue
             session.resumable = False
             if session.holder is None:
                 self.end(session)

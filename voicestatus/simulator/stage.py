@@ -133,10 +133,13 @@ class Stage:
         code: int | None = None,
         resumable: bool = False,
         guild: int | None = None,
+        shard: int | None = None,
         route: str = "",
         seconds: float = 1.0,
     ) -> None:
         """Let one thing go wrong now, or, for requests and Hellos, `count` times.
+
+        With `shard` what befalls connections and sessions befalls that shard's alone.
 
         :raises RefusedError: when there is no such kind, or it lacks what it needs.
         """
@@ -146,17 +149,17 @@ class Stage:
             raise RefusedError("seconds", "must be from 0 to 86400")
         match kind:
             case "drop":
-                self._gateway.drop()
+                self._gateway.drop(shard)
             case "close":
-                self._gateway.close(_close_code(code))
+                self._gateway.close(_close_code(code), shard=shard)
             case "reconnect":
-                self._gateway.ask_to_reconnect()
+                self._gateway.ask_to_reconnect(shard)
             case "invalid_session":
-                self._gateway.invalidate(resumable=resumable)
+                self._gateway.invalidate(resumable=resumable, shard=shard)
             case "zombie":
-                self._gateway.go_zombie()
+                self._gateway.go_zombie(shard)
             case "stall":
-                self._gateway.stall(seconds)
+                self._gateway.stall(seconds, shard)
             case "garbage":
                 for _ in range(count):
                     self._gateway.send_garbage()
@@ -167,7 +170,7 @@ class Stage:
                 for each in self._guilds(guild):
                     self._gateway.publish(self.world.end_outage(each))
             case "forget_sessions":
-                self._gateway.sessions.forget()
+                self._gateway.sessions.forget(shard)
             case "rate_limit":
                 self._faults.add_rest(
                     route, HTTPStatus.TOO_MANY_REQUESTS, count, seconds

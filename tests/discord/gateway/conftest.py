@@ -112,10 +112,13 @@ class FakeApi:
     def __init__(self):
         self.bot = GatewayBot("wss://base.example", 1, 900, 0.0, 1)
         self.error = None
+        self.answers_when = None  # a Deferred: not yet
         self.asked = 0
 
     async def gateway_bot(self):
         self.asked += 1
+        if self.answers_when is not None:
+            await self.answers_when
         if self.error is not None:
             raise self.error
         return self.bot
@@ -129,9 +132,6 @@ class FakeJournal:
         self.loading = None  # a Deferred: not read yet
         self.marks = 0
         self.link = None
-
-    def enrol(self, shard, link):
-        self.link = link
 
     async def restored(self, shard):
         if self.loading is not None:
@@ -199,6 +199,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
             agent="DiscordBot (test)",
             compress=compress,
         )
+        journal.link = made
         made.subscribe(statuses.append)
         world.shard = made
         made.startService()

@@ -5,6 +5,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from voicestatus.discord.gateway.identify import BURST, PERIOD_S, Spent
+from voicestatus.discord.rest.errors import TokenRefused
 from voicestatus.discord.rest.wire import GatewayBot
 
 HOUR_S = 3600.0
@@ -32,7 +33,7 @@ def test_shards_of_one_key_identify_five_seconds_apart(world, entering):
     world.advance(30)  # the first takes its time until Hello
     assert second == []
     world.gate.leave(first[0], identified=True)
-    world.advance(4.9)
+    world.advance(5.1)
     assert second == []
     world.advance(0.2)
     assert len(second) == 1
@@ -51,7 +52,7 @@ def test_who_gives_up_while_waiting_lets_the_next_one_in(world):
     world.gate.leave(first.result, identified=True)
     second.addErrback(lambda _: None)
     second.cancel()  # in its five seconds
-    world.advance(5)
+    world.advance(5.5)
     assert third.called
 
 
@@ -85,7 +86,7 @@ def test_the_last_identify_of_the_process_before_keeps_its_distance(
     world.gate.leave(permit, identified=True)
     restarted()
     permits = entering(0)
-    world.advance(4.9)
+    world.advance(5.1)
     assert permits == []
     world.advance(0.2)
     assert len(permits) == 1
@@ -96,7 +97,7 @@ def test_a_clock_that_went_back_keeps_nobody_out(world, entering, restarted):
     world.gate.leave(permit, identified=True)
     restarted(jumped_s=-HOUR_S)
     permits = entering(0)
-    world.advance(4.9)
+    world.advance(5.1)
     assert permits == []
     world.advance(0.2)
     assert len(permits) == 1
@@ -157,3 +158,48 @@ def test_a_store_that_hangs_holds_nobody_up_for_long(world, entering):
     world.advance(5)
     assert len(permits) == 1
     assert len(hanging) == 2
+
+
+def test_shards_that_come_together_go_by_one_answer_and_in_order(world, entering):
+    world.api.bot = GatewayBot("wss://base.example", 3, 900, 0.0, 3)
+    world.api.answers_when = Deferred()
+    order = []
+    for shard in range(3):
+        waiting = Deferred.fromCoroutine(world.gate.enter(shard, lambda _: None))
+        waiting.addCallback(lambda permit: order.append(permit.key))
+    world.api.answers_when.callback(None)
+    world.advance(0.1)
+    assert (order, world.api.asked) == ([0, 1, 2], 1)
+
+
+def test_who_gives_up_asking_lets_the_next_one_ask(world):
+    world.api.answers_when = Deferred()
+    first, second = (
+        Deferred.fromCoroutine(world.gate.enter(shard, lambda _: None))
+        for shard in range(2)
+    )
+    first.addErrback(lambda _: None)
+    first.cancel()
+    world.api.answers_when = None
+    world.advance(0.1)
+    assert second.called
+    world.gate.leave(second.result, identified=True)
+
+
+def test_a_token_that_was_refused_is_not_shown_again_for_each_shard(world):
+    world.api.error = TokenRefused(401, 0, "Unauthorized")
+    for shard in range(4):
+        entering = Deferred.fromCoroutine(world.gate.enter(shard, lambda _: None))
+        entering.addErrback(lambda failure: failure.trap(TokenRefused))
+    assert world.api.asked == 1
+
+
+def test_no_more_enter_than_discord_has_left_and_then_it_is_asked_again(
+    world, entering
+):
+    world.api.bot = GatewayBot("wss://base.example", 16, 2, 3600.0, 16)
+    permits = [entering(shard) for shard in range(4)]
+    assert list(map(len, permits)) == [1, 1, 0, 0]
+    world.gate.leave(permits[0][0], identified=False)  # it was not used
+    world.advance(6)
+    assert list(map(len, permits)) == [1, 1, 1, 1]

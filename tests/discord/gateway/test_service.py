@@ -258,6 +258,87 @@ async def test_it_does_not_show_its_token_to_a_stranger(house, tmp_path):
 
 
 @in_reactor
+async def test_it_has_as_many_shards_as_discord_recommends(house):
+    await house.open_discord(rules=Rules(shards=3, max_concurrency=3))
+    house.open_gateway()
+    await until(lambda: house.gateway.status.ready)
+    asked = sorted(e["shard"] for e in house.did("identify"))
+    assert asked == [[n, 3] for n in range(3)]
+    assert len(house.did("rest")) == 1  # all of them go by one answer
+
+
+@in_reactor
+async def test_sixteen_shards_are_begun_side_by_side_and_resumed_so(house):
+    await house.open_discord(rules=Rules(shards=16, max_concurrency=16))
+    house.open_gateway()
+    await until(lambda: house.gateway.status.ready)
+    await house.stop()
+    house.open_gateway()
+    await until(lambda: house.gateway.status.ready)
+    assert len(house.did("identify")) == len(house.did("resume")) == 16
+    assert len(house.did("rest")) == 1
+
+
+@in_reactor
+async def test_while_the_number_of_shards_cannot_be_asked_the_status_says_why(house):
+    await house.open_discord()
+    house.discord.stage.fault("http_error", route="/gateway/bot", code=403, count=1)
+    house.open_gateway()
+    await until(lambda: house.gateway.status.problem)
+    assert "403" in house.gateway.status.problem
+    await until(lambda: house.gateway.status.ready)
+
+
+@in_reactor
+async def test_of_all_shards_some_may_run_here(house):
+    await house.open_discord(rules=Rules(max_concurrency=4))
+    house.open_gateway(shards=(1, 3), shard_count=4)
+    await until(lambda: house.gateway.status.ready)
+    assert sorted(e["shard"] for e in house.did("identify")) == [[1, 4], [3, 4]]
+
+
+@in_reactor
+async def test_who_has_set_too_few_shards_is_told_so(house):
+    guilds = range(GUILD, GUILD + 3)
+    await house.open_discord(guilds=guilds, rules=Rules(guilds_a_shard=1))
+    house.open_gateway(shard_count=2)
+    await until(lambda: house.gateway.status.state is State.STOPPED)
+    assert "SHARDS=auto" in house.gateway.status.problem
+
+
+@in_reactor
+async def test_where_discord_wants_more_shards_and_names_none_it_is_asked_again(house):
+    await house.ready()
+    house.discord.stage.fault("close", code=4011)
+    await until(lambda: not house.gateway.status.ready)
+    assert house.gateway.status.problem == "Discord wants more shards"
+    assert not house.hub.presence.guilds[GUILD].awaited
+    house.discord.stage.add_guild(GUILD + 1)
+    house.discord.gateway.sessions.rules = Rules(guilds_a_shard=1, max_concurrency=2)
+    await until(lambda: house.gateway.status.ready)
+    assert sorted(e["shard"] for e in house.did("identify")) == [[0, 1], [0, 2], [1, 2]]
+
+
+@in_reactor
+async def test_a_stop_while_it_spreads_anew_closes_every_connection(house):
+    await house.ready(rules=Rules(max_concurrency=9))
+    house.discord.gateway.sessions.rules = Rules(shards=2)
+    house.gateway._outgrown()
+    await until(lambda: len(list(house.gateway)) == 3)
+    await house.stop()
+    await until(lambda: len(house.did("close")) == len(house.did("connect")))
+
+
+@in_reactor
+async def test_a_stop_while_it_asks_for_the_number_of_shards_leaves_nothing(house):
+    await house.open_discord()
+    house.discord.stage.fault("http_error", route="/gateway/bot", code=403, count=99)
+    house.open_gateway()
+    await until(lambda: house.gateway.status.problem)
+    await house.stop()
+
+
+@in_reactor
 async def test_two_shards_share_one_budget(house):
     await house.open_discord(rules=Rules(identify_every_s=5.0))
     moments = iter(range(1_800_000_000, 1_900_000_000, 10))

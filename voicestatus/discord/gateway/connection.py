@@ -53,6 +53,19 @@ class Owner(Protocol):
     def ended(self, ended: Ended, why: str) -> None: ...
 
 
+class Witness(Protocol):
+    """Who sees all that goes into a session and what it sends; it changes nothing.
+
+    Payloads are as they went over the wire, inflated: they hold secrets.
+    """
+
+    def opened(self, session: GatewaySession, at: float) -> None: ...
+    def received(self, session: GatewaySession, text: bytes, at: float) -> None: ...
+    def woken(self, session: GatewaySession, at: float) -> None: ...
+    def sent(self, session: GatewaySession, payload: bytes, at: float) -> None: ...
+    def closed(self, session: GatewaySession, ended: Ended, at: float) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a connection needs of the world."""
@@ -60,6 +73,7 @@ class Surroundings:
     clock: IReactorTime
     monotonic: Callable[[], float]
     metrics: GatewayMetrics
+    witness: Witness | None = None
 
 
 class GatewayConnection(WebSocketClientProtocol):
@@ -81,7 +95,7 @@ class GatewayConnection(WebSocketClientProtocol):
         self._session, self._inflater = session, inflater
         self._shard_id, self._owner = shard_id, owner
         self._clock, self._now = around.clock, around.monotonic
-        self._metrics = around.metrics
+        self._metrics, self._witness = around.metrics, around.witness
         self._arrived_at = 0.0
         self._wake_call: IDelayedCall | None = None
         self._abort_call: IDelayedCall | None = None
@@ -97,6 +111,8 @@ class GatewayConnection(WebSocketClientProtocol):
     def connectionMade(self) -> None:
         super().connectionMade()
         now = self._now()
+        if self._witness is not None:
+            self._witness.opened(self._session, now)
         self._perform(self._session.start(now), now)
 
     def dataReceived(self, data: bytes) -> None:
@@ -153,6 +169,8 @@ class GatewayConnection(WebSocketClientProtocol):
         text = self._inflater.feed(payload) if is_binary else payload
         if text is None:
             return None
+        if self._witness is not None:
+            self._witness.received(self._session, text, self._arrived_at)
         message = wire.decode(text, self._shard_id)
         if type(message) is wire.Dispatch:
             if message.fault is not None:
@@ -174,7 +192,7 @@ class GatewayConnection(WebSocketClientProtocol):
                     self._deliver(event, at)
                 case Send(payload):
                     if self.state == self.STATE_OPEN:  # else it was dropped just now
-                        self.sendMessage(payload)
+                        self._say(payload, at)
                 case Wake(wake_at):
                     self._cancel(self._wake_call)
                     after_s = max(0.0, wake_at - self._now())
@@ -186,7 +204,12 @@ class GatewayConnection(WebSocketClientProtocol):
                 case Close(code, reason):
                     self._close(code, reason)
                 case Over(ended):
-                    self._over(ended)
+                    self._over(ended, at)
+
+    def _say(self, payload: bytes, at: float) -> None:
+        if self._witness is not None:
+            self._witness.sent(self._session, payload, at)
+        self.sendMessage(payload)
 
     def _deliver(self, event: Event, at: float) -> None:
         try:
@@ -200,6 +223,8 @@ class GatewayConnection(WebSocketClientProtocol):
     def _wake(self) -> None:
         self._wake_call = None
         now = self._now()
+        if self._witness is not None:
+            self._witness.woken(self._session, now)
         self._perform(self._session.wake(now), now)
 
     def _close(self, code: int, reason: str) -> None:
@@ -209,7 +234,9 @@ class GatewayConnection(WebSocketClientProtocol):
         else:  # no WebSocket yet, or none any more, that could be closed
             self._abort()
 
-    def _over(self, ended: Ended) -> None:
+    def _over(self, ended: Ended, at: float) -> None:
+        if self._witness is not None:
+            self._witness.closed(self._session, ended, at)
         self._cancel(self._wake_call)
         if not self.gone.called:
             self._abort_call = self._clock.callLater(GONE_WITHIN_S, self._abort)

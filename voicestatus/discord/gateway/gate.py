@@ -15,6 +15,7 @@ from voicestatus.discord.gateway import identify
 from voicestatus.discord.gateway.identify import Spent
 from voicestatus.discord.gateway.metrics import GatewayMetrics
 from voicestatus.discord.rest.client import RestClient
+from voicestatus.discord.rest.errors import TokenRefused
 from voicestatus.discord.rest.wire import GatewayBot
 from voicestatus.store.documents import Documents
 from voicestatus.store.typed import Typed
@@ -22,6 +23,8 @@ from voicestatus.store.typed import Typed
 KIND: Final = "identify-times"
 _ID: Final = "bot"
 _ASK_AGAIN_S: Final = 5.0
+_FRESH_S: Final = 4.0
+"""So long one answer of Discord's serves all shards: it limits how often we may ask."""
 STORE_WITHIN_S: Final = 2.0
 """A store that hangs must not keep us offline."""
 
@@ -62,6 +65,12 @@ class IdentifyGate:
         self._last_before = 0.0  # by the process before this one
         self._last: dict[int, float] = {}
         self._locks: dict[int, DeferredLock] = {}
+        self._asking = False
+        self._awaiting: list[Deferred[None]] = []
+        self._answer: GatewayBot | None = None
+        self._answered_at = 0.0
+        self._refused: TokenRefused | None = None
+        self._granted = 0  # since that answer
 
     async def enter(self, shard_id: int, explain: Callable[[str], object]) -> Permit:
         """Wait until this shard may identify; long waits are told to `explain`.
@@ -71,13 +80,13 @@ class IdentifyGate:
         bot = await self._with_sessions_left(explain)
         key = identify.rate_limit_key(shard_id, bot.max_concurrency)
         lock = self._locks.setdefault(key, DeferredLock())
-        queued = lock.locked
         await lock.acquire()
         permit = None
         try:
-            if await self._waited(key, explain) or queued:
-                # Meanwhile others have identified.
-                bot = await self._with_sessions_left(explain)
+            await self._wait(key, explain)
+            # Meanwhile others have identified.
+            bot = await self._with_sessions_left(explain)
+            self._granted += 1
             await self._pay()
             permit = Permit(bot.url, key)
         finally:
@@ -94,20 +103,54 @@ class IdentifyGate:
         self._locks[permit.key].release()
 
     async def _with_sessions_left(self, explain: Callable[[str], object]) -> GatewayBot:
-        while (bot := await self._api.gateway_bot()).remaining <= 0:
-            wait_s = max(bot.reset_after_s, _ASK_AGAIN_S)
-            explain(
-                "Discord's limit of new sessions is used up; "
-                f"it is lifted in {wait_s:.0f} s"
-            )
-            self._log.warn(
-                "no new session is allowed for {wait_s} s", wait_s=round(wait_s)
-            )
+        while (bot := await self.ask()).remaining <= self._granted:
+            wait_s = _ASK_AGAIN_S
+            if bot.remaining <= 0:
+                wait_s = max(bot.reset_after_s, wait_s)
+                explain(
+                    "Discord's limit of new sessions is used up; "
+                    f"it is lifted in {wait_s:.0f} s"
+                )
+                self._log.warn(
+                    "no new session is allowed for {wait_s} s", wait_s=round(wait_s)
+                )
             await deferLater(self._clock, wait_s)
         return bot
 
-    async def _waited(self, key: int, explain: Callable[[str], object]) -> bool:
-        """Wait for our own limits; return whether there was anything to wait for."""
+    async def ask(self) -> GatewayBot:
+        """Return what Discord says of new sessions, or said a moment ago.
+
+        :raises DiscordUnreachable: or another of `rest.errors`.
+        """
+        while self._asking:
+            self._awaiting.append(waiting := Deferred[None]())
+            await waiting
+        if self._refused is not None:  # nor would it be taken from the next shard
+            raise self._refused
+        age_s = self._clock.seconds() - self._answered_at
+        if self._answer is None or age_s >= _FRESH_S:
+            self._asking = True
+            try:
+                self._answer = await self._api.gateway_bot()
+            except TokenRefused as refused:
+                self._refused = refused
+                raise
+            finally:
+                self._asking = False
+                if self._awaiting:
+                    # In a turn of their own: after us, each after the one before.
+                    self._clock.callLater(0, self._answered)
+            self._answered_at, self._granted = self._clock.seconds(), 0
+        return self._answer
+
+    def _answered(self) -> None:
+        waiting, self._awaiting = self._awaiting, []
+        for each in waiting:
+            if not each.called:
+                each.callback(None)
+
+    async def _wait(self, key: int, explain: Callable[[str], object]) -> None:
+        """Wait for our own limits."""
         if self._spent is None:
             spent = await self._load()
             if self._spent is None:  # else another key's shard was first
@@ -121,7 +164,6 @@ class IdentifyGate:
             )
         if wait_s > 0:
             await deferLater(self._clock, wait_s)
-        return wait_s > 0
 
     def _wait_s(self, key: int, spent: Spent) -> float:
         now = self._wall()

@@ -18,8 +18,9 @@ from typing import Final
 
 PERIOD_S: Final = 120.0
 BURST: Final = 200
-SPACING_S: Final = 5.0
-"""Between two Identifies of one `rate_limit_key`."""
+SPACING_S: Final = 5.25
+"""Between two Identifies of one `rate_limit_key`: Discord's 5 s, and what the first may
+take longer on its way. One that comes too soon is spent in vain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,10 @@ class GatewaySession:
         self.phase = Phase.OPENING
         self.latency_s: float | None = None
         """Time between the last acknowledged heartbeat and its ACK."""
+        self.shard = login.shard
+        """Which one it is, and of how many."""
+        self.jitter = jitter
         self._login, self._shard = login, login.shard[0]
-        self._jitter = jitter
         self._session_id = None if resume is None else resume.session_id
         self._resume_url = "" if resume is None else resume.resume_url
         self._seq = None if resume is None else resume.seq
@@ -300,7 +302,7 @@ class GatewaySession:
             return []
         self._interval_s = interval_s
         self._hello_by = None
-        self._beat_at = now + interval_s * self._jitter
+        self._beat_at = now + interval_s * self.jitter
         self._answer_by = now + ANSWER_WITHIN_S
         self._answer_at_last = now + ANSWER_AT_LAST_S
         if self._session_id is None or self._seq is None:

@@ -59,8 +59,10 @@ class ShardService(Service):
         endpoint: Callable[[str], IStreamClientEndpoint],
         jitter: Callable[[], float],
         agent: str,
+        outgrown: Callable[[], object] | None = None,
         compress: str | None = "zstd-stream",
     ) -> None:
+        """Take `outgrown`, to be told that Discord wants more shards, or else stop."""
         self._login, self._deliver = login, deliver
         self._shard_id = login.shard[0]
         self._api, self._gate = api, gate
@@ -69,6 +71,7 @@ class ShardService(Service):
         self._metrics = around.metrics
         self._endpoint, self._jitter = endpoint, jitter
         self._agent, self._compress = agent, compress
+        self._outgrown = outgrown
 
         self._tasks = Tasks()
         self._session: GatewaySession | None = None
@@ -82,7 +85,6 @@ class ShardService(Service):
         self._problem: str | None = None
         self._told: dict[object, Tell] = {}
         self._metrics.latency.labels(self._shard_id).set_function(self._latency_s)
-        journal.enrol(self._shard_id, self)
 
     @property
     def status(self) -> Status:
@@ -176,6 +178,9 @@ class ShardService(Service):
                 return
             self._metrics.reconnects.labels(self._shard_id, ended.cause.value).inc()
             plan = reconnect.after(ended, self._jitter())
+        if plan.code == wire.SHARDING_REQUIRED and self._outgrown is not None:
+            self._outgrown()
+            return
         sentence = wire.advice(plan.code, self._login.intents)
         self._log.critical(
             "shard {shard} has stopped: {sentence}",

@@ -42,8 +42,12 @@ _WORST_FIRST = (
 )
 
 
+def _badness(status: Status) -> tuple[int, bool]:
+    return _WORST_FIRST.index(status.state), status.problem is None
+
+
 def combined(statuses: Sequence[Status]) -> Status:
     """Return one status for all shards: the worst state, the slowest heartbeat."""
-    worst = min(statuses, key=lambda status: _WORST_FIRST.index(status.state))
+    worst = min(statuses, key=_badness)
     latencies = [s.latency_s for s in statuses if s.latency_s is not None]
     return Status(worst.state, worst.problem, max(latencies, default=None))

@@ -586,6 +586,7 @@ _VERDICTS: Final = MappingProxyType(
     }
 )
 RATE_LIMITED: Final = 4008
+SHARDING_REQUIRED: Final = 4011
 
 
 def verdict(code: int | None) -> Verdict:
@@ -618,8 +619,8 @@ def advice(code: int, intents: int) -> str:
             )
         case 4010 | 4011:
             return (
-                "The bot is in too many servers for one connection: Discord wants more "
-                "shards than this version of voicestatus runs"
+                "The bot is in too many servers for so few shards: set SHARDS=auto, or "
+                "a higher number"
             )
         case 4012:
             return (
