@@ -166,9 +166,18 @@ def sign(deployed: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 def test_a_flashed_sign_is_let_in_and_follows_the_light_at_once(
-    front: Front, sign: Any, discord: Any, deployed: Any, tls: bool
+    front: Front,
+    sign: Any,
+    discord: Any,
+    server_port: int,
+    deployed: Any,
+    tls: bool,
 ):
     discord.light(on=False)
+    deployed.eventually(
+        lambda: b'"voiceUsers":0,' in deployed.get(server_port, "/health").body,
+        lambda: "the server has not heard that everybody left",
+    )
     device = sign(front.https if tls else front.http, tls=tls)
     # The sign compares the whole value. Source: WebSocketsClient.cpp 2.7.1:775-778.
     assert device.headers["connection"].lower() == "upgrade"

@@ -108,7 +108,7 @@ async def server(house: Any, soon: Any, tmp_path: Path) -> AsyncIterator[Server]
     house.discord = SimulatedDiscord(
         house.reactor,
         guilds=[GUILD],
-        rules=Rules(heartbeat_interval_s=0.3, resume_window_s=600.0),
+        rules=Rules(heartbeat_interval_s=1.0, resume_window_s=600.0),
         people=20,
         rate_per_s=100,
         seed=7,
