@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,12 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _public_key(text: str) -> str:
+    if len(b64decode(text, validate=True)) != ED25519_KEY_BYTES:
+        raise ValueError
+    return text
+
+
 def _storage_url(url: str) -> str:
     parse_storage(url)
     return url
@@ -103,6 +110,7 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _A_PORT = "a port number, 1 to 65535"
 SHARDS_MOST = 16_384
+ED25519_KEY_BYTES = 32
 
 # It warns of each unreadable line at each reading; `examine` tells them once.
 logging.getLogger("dotenv.main").setLevel(logging.ERROR)
@@ -176,6 +184,19 @@ class Settings(BaseModel):
         Annotated[int, Field(ge=1, le=SHARDS_MOST)] | None,
         BeforeValidator(_unless_auto),
     ] = Field(None, description=f"auto, or a number, 1 to {SHARDS_MOST}")
+    lease_s: float = Field(10, ge=1, le=300, description="seconds, 1 to 300")
+    public_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        description="the address under which signs and browsers reach this server,"
+        " such as https://signs.example",
+    )
+    ota_public_keys: Annotated[
+        tuple[Annotated[str, AfterValidator(_public_key)], ...], BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="what `voicestatus keygen` wrote to release.pub (44 characters);"
+        " several keys are separated by commas",
+    )
     enrolment: Annotated[Enrolment, BeforeValidator(_lower)] = Field(
         Enrolment.OPEN, description="open, approve or closed"
     )
