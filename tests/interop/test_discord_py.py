@@ -21,6 +21,7 @@ from voicestatus.simulator.sessions import Rules
 
 reactor: Any = installed
 CLIENT = Path(__file__).with_name("discord_py_client.py")
+WORKER = Path(__file__).with_name("discord_py_rest.py")
 GUILD = 1187000000000000001
 DEADLINE_S = 20.0
 
@@ -71,10 +72,17 @@ async def test_discord_py_takes_the_recommended_shards_and_resumes_one() -> None
     )
 
 
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_discord_py_does_its_work_by_rest() -> None:
+    await play(SimulatedDiscord(reactor, guilds=[GUILD]), witness_work, client=WORKER)
+
+
 async def play(
     discord: SimulatedDiscord,
     day: Callable[[SimulatedDiscord, Witness], Coroutine[Any, Any, None]],
     *options: str,
+    client: Path = CLIENT,
 ) -> None:
     discord.startService()
     await discord.listening()
@@ -82,7 +90,7 @@ async def play(
     process = reactor.spawnProcess(
         bot,
         sys.executable,
-        [sys.executable, str(CLIENT), discord.url, discord.gateway_url, *options],
+        [sys.executable, str(client), discord.url, discord.gateway_url, *options],
         env=None,
     )
     try:
@@ -147,3 +155,35 @@ async def witness_shards(discord: SimulatedDiscord, bot: Witness) -> None:
     assert resumed == [unlucky]
     kinds = [entry["kind"] for entry in discord.log()]
     assert (kinds.count("identify"), kinds.count("resumed")) == (3, 1)
+
+
+async def witness_work(discord: SimulatedDiscord, bot: Witness) -> None:
+    home = discord.world.guilds[GUILD]
+    await bot.until(lambda: "end" in bot.kinds)
+    told = {line["kind"]: line for line in bot.told}
+    assert "failed" not in told, told
+
+    wrote = told["wrote"]
+    assert (wrote["embed"], wrote["buttons"]) == ("in", 1)
+    assert (wrote["content"], wrote["left"], wrote["listed"]) == ("bye", 0, ["bye"])
+    assert told["deleted"]["code"] == 10008
+    assert told["invited"]["code"] == told["invited"]["found"]
+    assert told["invited"]["age"] == 3600
+    assert "DJ" in told["roles"]["held"]
+    assert "DJ" not in told["roles"]["left"]
+    assert {int(user) for user in told["seen"]["members"]} == set(home.members)
+    assert {int(room) for room in told["seen"]["channels"]} == set(home.channels)
+    assert told["refused"]["code"] == 50013
+
+    # What it wrote, deleted and gave came back to it by the gateway.
+    assert told["heard_delete"]["id"] == wrote["id"]
+    heard = [line["id"] for line in bot.told if line["kind"] == "heard"]
+    assert heard[0] == wrote["id"]
+    assert len(set(heard)) == 1 + 8
+    assert bot.kinds.count("heard_roles") == 2
+
+    # Eight messages in a bucket of five: it waited for the next window.
+    assert told["waited"]["seconds"] > 4
+    log = [entry for entry in discord.log() if entry["kind"] == "rest"]
+    assert 429 not in {entry["status"] for entry in log}
+    assert any(entry.get("reason") == "für alle" for entry in log)

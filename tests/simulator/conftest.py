@@ -2,12 +2,22 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
 
+from voicestatus.simulator.community import Community
+from voicestatus.simulator.faults import Faults
 from voicestatus.simulator.log import ClientLog
+from voicestatus.simulator.rest.door import Door
+from voicestatus.simulator.rest.oauth import ConsentPage
+from voicestatus.simulator.rest.pages import Rest
 from voicestatus.simulator.session import (
     Close,
     Connection,
@@ -132,6 +142,111 @@ def make_hall() -> Callable[..., Hall]:
         return Hall(Rules(**({"token": "t"} | rules)), guilds)
 
     return make
+
+
+class Api:
+    """REST in memory: asked, it answers at once."""
+
+    def __init__(self, rules: Rules, bot_may: int | None) -> None:
+        self.world, self.clock = World([GUILD]), Clock()
+        self.home = self.world.guilds[GUILD]
+        names = (f"token-{n:024}" for n in range(1000))
+        sessions = Sessions(rules, lambda: "s")
+        self.log, self.faults = ClientLog(), Faults()
+        self.community = Community(self.world, lambda: next(names))
+        self.messages, self.invites = self.community.messages, self.community.invites
+        self.presses, self.accounts = self.community.presses, self.community.accounts
+        self.published: list[Dispatch] = []
+        self.began = datetime(2026, 11, 21, 10, tzinfo=UTC)
+        clock: Any = self.clock
+        self.door = Door(
+            self.world,
+            sessions,
+            self.accounts,
+            self.log,
+            self.faults,
+            clock,
+            publish=self.published.extend,
+            now=lambda: self.began + timedelta(seconds=self.clock.seconds()),
+            secure=False,
+        )
+        rest = Rest(self.door, self.community)
+        api, root, oauth = rest.app.resource(), Resource(), Resource()
+        root.putChild(b"oauth2", oauth)
+        oauth.putChild(b"authorize", ConsentPage(self.door))
+        self._stubs = {"api": StubTreq(api), "site": StubTreq(root)}
+        self.headers: Any = None
+        if bot_may is not None:
+            self.let_the_bot(bot_may)
+
+    def let_the_bot(self, permissions: int) -> None:
+        """Its roles and @everyone's allow that in the guild, and no more."""
+        for role in self.home.roles:
+            if role.id == GUILD or role.bot is not None:
+                role.permissions = permissions
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        at: str = "api",
+        authorization: str | None = "Bot t",
+        **more: Any,
+    ) -> tuple[int, Any]:
+        """Give status and what was answered; `headers` has the headers."""
+        headers = dict(more.pop("headers", {}))
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        if body is not None:
+            more["data"] = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        answers: list[tuple[int, Any]] = []
+
+        async def call() -> None:
+            response = await self._stubs[at].request(
+                method,
+                f"http://discord{path}",
+                headers=headers,
+                allow_redirects=False,
+                **more,
+            )
+            content = await response.content()
+            self.headers = response.headers
+            kind = response.headers.getRawHeaders("content-type", [""])[0]
+            is_json = kind == "application/json" and content
+            answers.append((response.code, json.loads(content) if is_json else content))
+
+        asking = Deferred.fromCoroutine(call())
+        self._stubs[at].flush()
+        if not answers:
+            raise AssertionError(asking)
+        return answers[0]
+
+    def header(self, name: str) -> str | None:
+        values = self.headers.getRawHeaders(name)
+        return values[0] if values else None
+
+    def room(self, name: str) -> Any:
+        return next(c for c in self.home.channels.values() if c.name == name)
+
+    @property
+    def told(self) -> list[str]:
+        return [dispatch.name for dispatch in self.published]
+
+
+@pytest.fixture
+def make_api() -> Callable[..., Api]:
+    def make(bot_may: int | None = None, **rules: Any) -> Api:
+        return Api(Rules(**({"token": "t"} | rules)), bot_may)
+
+    return make
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api]) -> Api:
+    return make_api()
 
 
 @pytest.fixture

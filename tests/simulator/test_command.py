@@ -138,6 +138,9 @@ def test_a_folder_that_cannot_be_written_is_said() -> None:
         (simulate_signs, [*SIGNS, "--lossy", "101"], "--lossy"),
         (simulate_signs, [*SIGNS, "--churn", "-1"], "--churn"),
         (simulate_signs, [*SIGNS, "--tokens", __file__], "--tokens"),
+        (simulate_signs, [*SIGNS, "--legacy", "101"], "--legacy"),
+        (simulate_signs, [*SIGNS, "--power-loss", "-1"], "--power-loss"),
+        (simulate_signs, [*SIGNS, "--updates", "--update-key", "x"], "--update-key"),
     ],
 )
 def test_wrong_use_names_the_option_and_is_status_2(

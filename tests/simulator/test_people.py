@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from voicestatus.simulator.community import Community
 from voicestatus.simulator.faults import Faults
 from voicestatus.simulator.gateway import Gateway
 from voicestatus.simulator.log import ClientLog
@@ -25,7 +26,8 @@ class Play:
         self.world = World((GUILD,), seed)
         sessions = Sessions(Rules(), lambda: "s")
         gateway = Gateway(self.world, sessions, ClientLog(), Faults(), self.clock)
-        self.stage = Stage(self.world, gateway, Faults(), lambda: "T")
+        community = Community(self.world, lambda: "token")
+        self.stage = Stage(self.world, gateway, Faults(), lambda: "T", community)
         self.people = People(
             self.stage,
             GUILD,

@@ -43,8 +43,22 @@ def test_the_documented_cases_of_seeing_hold(world: World, case: dict[str, Any])
         Overwrite(int(o["id"]), int(o["allow"]), int(o["deny"]), o["type"] == 1)
         for o in case["permission_overwrites"]
     )
-    sees = case["expect"] == "ALL" or bool(int(case["expect"]) & VIEW)
+    allowed = case["expect"] == "ALL" or int(case["expect"])
+    sees = allowed is True or bool(allowed & VIEW)
     assert (lounge in permissions.visible(home, user)) == sees
+    # The cases say nothing of what a voice channel needs besides: Connect.
+    general = next(c for c in home.channels.values() if c.name == "general")
+    general.overwrites = lounge.overwrites
+    expected = permissions.EVERYTHING if allowed is True else allowed
+    assert permissions.inside(home, user, general) == expected
+
+
+def test_a_voice_channel_where_one_may_not_connect_allows_nothing_else(world: World):
+    home = world.guilds[GUILD]
+    room = home.channels[home.rooms[0]]
+    room.overwrites = (Overwrite(GUILD, deny=CONNECT), Overwrite(home.roles[2].id))
+    user = max(home.members)
+    assert permissions.inside(home, user, room) == VIEW
 
 
 def test_all_is_seen_at_first(world: World):

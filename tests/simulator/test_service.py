@@ -16,19 +16,14 @@ from autobahn.twisted.websocket import (
     WebSocketClientProtocol,
     connectWS,
 )
-from treq.testing import StubTreq
 from twisted.internet import reactor as installed
 from twisted.internet.ssl import Certificate, optionsForClientTLS
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
-from voicestatus.simulator.faults import Faults
-from voicestatus.simulator.log import ClientLog
-from voicestatus.simulator.rest import Rest
 from voicestatus.simulator.service import SimulatedDiscord
-from voicestatus.simulator.sessions import Rules, Sessions
+from voicestatus.simulator.sessions import Rules
 from voicestatus.simulator.tls import write_certificate
-from voicestatus.simulator.world import World
 
 reactor: Any = installed
 GUILD = 1187000000000000001
@@ -277,26 +272,6 @@ async def test_a_wrong_token_is_a_401(start: Start) -> None:
     lab = await start()
     status, answer, _ = await lab.rest("/users/@me", token="wrong")
     assert (status, answer) == (401, {"message": "401: Unauthorized", "code": 0})
-
-
-def test_the_51st_call_in_a_second_is_a_429() -> None:
-    clock: Any = Clock()
-    sessions = Sessions(Rules(), lambda: "s")
-    rest = Rest(World(), sessions, ClientLog(), Faults(), clock, secure=False)
-    stub = StubTreq(rest.app.resource())
-    codes: list[int] = []
-
-    def call() -> None:
-        answering = stub.get("http://discord/gateway")
-        answering.addCallback(lambda response: codes.append(response.code))
-        stub.flush()
-
-    for _ in range(51):
-        call()
-    assert codes == [200] * 50 + [429]
-    clock.advance(1)
-    call()
-    assert codes[-1] == 200
 
 
 # -- the gateway -----------------------------------------------------------------

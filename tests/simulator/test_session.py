@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from voicestatus.simulator.log import ClientLog
+from voicestatus.simulator.messages import Messages
 from voicestatus.simulator.session import Close, Connection, Publish
 from voicestatus.simulator.sessions import Rules, Sessions
 from voicestatus.simulator.world import Dispatch, Voice, World
@@ -368,7 +369,7 @@ def test_a_session_is_told_only_what_its_intents_let_through(hall: Any) -> None:
         clients[intents].told.clear()
     walk(hall, 1)
     home = hall.world.guilds[GUILD]
-    hall.publish(hall.world.write(home.system, home.owner, "hi", "T"))
+    hall.publish(Messages(hall.world).write(home.system, home.owner, "hi", "T"))
     hall.publish(hall.world.add_channel(GUILD))
     assert {intents: client.names for intents, client in clients.items()} == {
         0: [],

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from voicestatus.simulator.fates import Updating
 from voicestatus.simulator.frames import MAX_PAYLOAD_BYTES, Frames, masked
 from voicestatus.simulator.mishaps import Mishap, Mishaps
 from voicestatus.simulator.sign_texts import KEY
@@ -527,6 +528,91 @@ def test_the_longest_wait_for_a_pong_is_kept() -> None:
     wire.hear(b"\x8a\x00")
     harbour.reactor.advance(1)
     assert harbour.fleet.tally.longest_pong_ms == 500
+
+
+# -- both kinds, and their updates -----------------------------------------------------
+
+
+def test_in_a_mixed_fleet_the_old_signs_say_nothing_of_themselves() -> None:
+    harbour = Harbour(10, v2=True, legacy_percent=40)
+    wires = [wire.let_in(b"0") for wire in harbour.accept()]
+    assert [wire.told() != [] for wire in wires].count(True) == 6
+    for _ in range(60):
+        harbour.reactor.advance(1)
+        for wire in wires:
+            wire.hear(b"\x8a\x00")
+    assert [wire.told() != [] for wire in wires].count(True) == 6
+    legacy = [each for each in harbour.fleet.roll_call if each.legacy]
+    assert len(legacy) == 4
+    assert {each.chip for each in legacy} <= {"esp8266", "esp32s2"}
+
+
+def test_each_sign_may_dial_from_an_address_of_its_own() -> None:
+    harbour = Harbour(300, own_addresses=True)
+    bound = [client[4] for client in harbour.reactor.tcpClients]
+    assert (bound[0], bound[299]) == (("127.1.0.0", 0), ("127.1.1.43", 0))
+    assert len(set(bound)) == 300
+
+
+def test_without_updates_a_sign_takes_no_offer() -> None:
+    harbour = Harbour(1)
+    (wire,) = harbour.accept()
+    wire.let_in(b"1", b"OTA:http://host/x")
+    assert not wire.disconnecting
+    assert harbour.fleet.lights == [True]
+
+
+def test_a_sign_goes_dark_for_an_update_and_is_back_when_it_came_to_nothing() -> None:
+    harbour = Harbour(1, updating=Updating())
+    (wire,) = harbour.accept()
+    wire.let_in(b"1", b"OTA:http://other:81/x")
+    assert wire.disconnecting
+    wire.end()
+    assert harbour.fleet.lights == [False]
+    ((host, port, fetch, *_),) = harbour.reactor.tcpClients
+    assert (host, port) == ("other", 81)
+    harbour.reactor.tcpClients.clear()
+    fetch.clientConnectionFailed(None, Failure(ConnectError()))
+    harbour.seconds(7)
+    (again,) = harbour.accept()
+    again.let_in(b"1")
+    assert harbour.fleet.tally.reconnects == 1
+
+
+def test_a_build_is_kept_once_it_has_held_its_connection() -> None:
+    harbour = Harbour(1, v2=True, updating=Updating())
+    (wire,) = harbour.accept()
+    wire.sign.boot = "trial"
+    wire.clear()
+    wire.hear(GRANTED, text(b"OK"))
+    assert [said["boot"] for said in wire.told()] == ["trial"]
+    harbour.seconds(6)
+    assert [said["boot"] for said in wire.told()] == ["ota"]
+
+
+def test_a_sign_that_flaps_loses_its_connections_soon() -> None:
+    harbour = Harbour(1, v2=True, updating=Updating())
+    (wire,) = harbour.accept()
+    wire.sign.flap(1)
+    wire.let_in(b"1")
+    harbour.seconds(5)
+    assert wire.aborted
+
+
+def test_a_fleet_that_stops_ends_its_downloads_too() -> None:
+    harbour = Harbour(1, updating=Updating())
+    (wire,) = harbour.accept()
+    wire.let_in(b"1", b"OTA:http://other:81/x")
+    wire.end()
+    fetch = harbour.reactor.tcpClients.pop()[2]
+    link = fetch.buildProtocol(None)
+    link.makeConnection(StringTransport())
+    link.transport.abortConnection = lambda: link.connectionLost(
+        Failure(ConnectionDone())
+    )
+    left: list[object] = []
+    harbour.fleet.stopService().addCallback(left.append)
+    assert left == [None]
 
 
 # -- churn and bad links ---------------------------------------------------------------

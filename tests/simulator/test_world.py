@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from voicestatus.simulator.messages import Messages
 from voicestatus.simulator.world import Dispatch, RefusedError, Voice, World
 
 GUILD = 1187000000000000001
@@ -25,6 +26,10 @@ def names(dispatches: list[Dispatch]) -> list[str]:
 @pytest.fixture
 def world() -> World:
     return World((GUILD,))
+
+
+def written(world: World, channel: int, user: int) -> list[Dispatch]:
+    return Messages(world).write(channel, user, "hi", "T")
 
 
 def somebody(world: World, user: int = 5) -> int:
@@ -88,7 +93,7 @@ def test_a_guild_create_has_the_fields_of_discords_own(
         ("gateway/guild_delete_outage", lambda w: w.begin_outage(GUILD)),
         (
             "gateway/message_create_no_content_intent",
-            lambda w: w.write(w.guilds[GUILD].system, w.guilds[GUILD].owner, "hi", "T"),
+            lambda w: written(w, w.guilds[GUILD].system, w.guilds[GUILD].owner),
         ),
     ],
 )
@@ -207,7 +212,7 @@ def test_a_new_name_is_told_in_every_guild(world: World) -> None:
 def test_a_message_shows_its_text_only_to_who_asked_for_it(world: World) -> None:
     home = world.guilds[GUILD]
     assert home.system is not None
-    (written,) = world.write(home.system, home.owner, "hello", "T")
+    (written,) = Messages(world).write(home.system, home.owner, "hello", "T")
     assert body(written, 512)["content"] == ""
     assert body(written, 512 | 1 << 15)["content"] == "hello"
 
@@ -237,8 +242,8 @@ def test_a_big_guild_has_as_many_voices_as_were_asked_for(world: World) -> None:
         ("user", lambda w: w.join(GUILD, 1, w.guilds[GUILD].rooms[0])),
         ("user", lambda w: w.dismiss(GUILD, 1)),
         ("user", lambda w: w.dismiss(GUILD, w.bot.id)),
-        ("user", lambda w: w.write(w.guilds[GUILD].system, 1, "", "T")),
-        ("channel", lambda w: w.write(min(w.guilds[GUILD].channels), w.bot.id, "", "")),
+        ("user", lambda w: written(w, w.guilds[GUILD].system, 1)),
+        ("channel", lambda w: written(w, min(w.guilds[GUILD].channels), w.bot.id)),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(

@@ -52,12 +52,30 @@ class MemberOrder(Struct, forbid_unknown_fields=True):
     present: bool = True
     name: str | None = None
     bot: bool = False
+    roles: list[Id] | None = None
+    nick: str | None = None
 
 
 class MessageOrder(Struct, forbid_unknown_fields=True):
+    """A new one by `user`; with `id` a change of that one, or its end."""
+
     channel: Id
-    user: Id
+    user: Id | None = None
     content: str = ""
+    id: Id | None = None
+    delete: bool = False
+
+
+class PressOrder(Struct, forbid_unknown_fields=True, rename="camel"):
+    channel: Id
+    message: Id
+    user: Id
+    custom_id: str
+
+
+class SignInOrder(Struct, forbid_unknown_fields=True):
+    user: Id | None = None
+    consent: bool = True
 
 
 class FaultOrder(Struct, forbid_unknown_fields=True):
@@ -69,6 +87,7 @@ class FaultOrder(Struct, forbid_unknown_fields=True):
     shard: int | None = None
     route: str = ""
     seconds: float = 1.0
+    scope: str = "user"
 
 
 Order = TypeVar("Order")
@@ -138,15 +157,46 @@ class Control:
             if order.present
             else self._stage.dismiss(guild, user)
         )
+        if order.present and (order.roles is not None or order.nick is not None):
+            roles = None
+            if order.roles is not None:
+                roles = tuple(_id("roles", role) for role in order.roles)
+            seq = self._stage.change_member(guild, user, roles, order.nick)
         return _reply(request, {"seq": seq})
 
     @app.route("/messages", methods=["POST"])
     def messages(self, request: Request) -> bytes:
         order = _read(request, MessageOrder)
-        seq = self._stage.write(
-            _id("channel", order.channel), _id("user", order.user), order.content
+        channel = _id("channel", order.channel)
+        if order.id is None:
+            user = _id("user", "" if order.user is None else order.user)
+            seq, message = self._stage.write(channel, user, order.content)
+        else:
+            message = _id("id", order.id)
+            seq = (
+                self._stage.wipe(channel, message)
+                if order.delete
+                else self._stage.rewrite(channel, message, order.content)
+            )
+        return _reply(request, {"seq": seq, "id": str(message)})
+
+    @app.route("/interactions", methods=["POST"])
+    def interactions(self, request: Request) -> bytes:
+        order = _read(request, PressOrder)
+        seq, press = self._stage.press(
+            _id("channel", order.channel),
+            _id("message", order.message),
+            _id("user", order.user),
+            order.custom_id,
         )
-        return _reply(request, {"seq": seq})
+        return _reply(request, {"seq": seq, "id": str(press)})
+
+    @app.route("/sign_in", methods=["POST"])
+    def sign_in(self, request: Request) -> bytes:
+        order = _read(request, SignInOrder)
+        user = None if order.user is None else _id("user", order.user)
+        self._stage.browse(user, consents=order.consent)
+        return _reply(request, {"ok": True})
 
     @app.route("/fault", methods=["POST"])
     def fault(self, request: Request) -> bytes:
@@ -160,6 +210,7 @@ class Control:
             shard=order.shard,
             route=order.route,
             seconds=order.seconds,
+            scope=order.scope,
         )
         return _reply(request, {"ok": True})
 

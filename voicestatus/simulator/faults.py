@@ -14,6 +14,8 @@ class RestFault:
     status: int
     left: int
     retry_after_s: float = 0.0
+    scope: str = "user"
+    """Of a 429: user, global, shared, or banned (HTML, as from Cloudflare)."""
 
     def meets(self, path: tuple[str, ...]) -> bool:
         return len(path) >= len(self.route) and all(
@@ -30,10 +32,15 @@ class Faults:
         self._slow_hellos: deque[float] = deque()
 
     def add_rest(
-        self, route: str, status: int, count: int, retry_after_s: float = 0.0
+        self,
+        route: str,
+        status: int,
+        count: int,
+        retry_after_s: float = 0.0,
+        scope: str = "user",
     ) -> None:
         """`route`: a path below the base or its beginning; `*` and `:name` are any."""
-        self._rest.append(RestFault(_split(route), status, count, retry_after_s))
+        self._rest.append(RestFault(_split(route), status, count, retry_after_s, scope))
 
     def take_rest(self, path: str) -> RestFault | None:
         """The fault that this request meets, the oldest first."""

@@ -23,12 +23,15 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from voicestatus.simulator.community import Community
 from voicestatus.simulator.control import Control
 from voicestatus.simulator.faults import Faults
 from voicestatus.simulator.gateway import Gateway, GatewayFactory, GatewayResource
 from voicestatus.simulator.log import ClientLog, Entry
 from voicestatus.simulator.people import People
-from voicestatus.simulator.rest import Rest
+from voicestatus.simulator.rest.door import Door
+from voicestatus.simulator.rest.oauth import ConsentPage
+from voicestatus.simulator.rest.pages import Rest
 from voicestatus.simulator.sessions import Rules, Sessions
 from voicestatus.simulator.stage import Stage
 from voicestatus.simulator.world import World
@@ -112,7 +115,14 @@ class SimulatedDiscord(Service):
         faults = Faults()
         sessions = Sessions(rules, lambda: secrets.token_hex(16))
         self.gateway = Gateway(self.world, sessions, self._client_log, faults, clock)
-        self.stage = Stage(self.world, self.gateway, faults, lambda: now().isoformat())
+        self.community = Community(self.world, lambda: secrets.token_urlsafe(24))
+        self.stage = Stage(
+            self.world,
+            self.gateway,
+            faults,
+            lambda: now().isoformat(),
+            self.community,
+        )
         self.voice, self.fault = self.stage.voice, self.stage.fault
         self.people = People(
             self.stage,
@@ -122,13 +132,22 @@ class SimulatedDiscord(Service):
             rng=random.Random(seed),  # noqa: S311 - a cast, not a secret
             clock=clock,
         )
-        rest = Rest(
-            self.world, sessions, self._client_log, faults, clock, secure=secure
+        door = Door(
+            self.world,
+            sessions,
+            self.community.accounts,
+            self._client_log,
+            faults,
+            clock,
+            publish=self.gateway.publish,
+            now=now,
+            secure=secure,
         )
+        rest = Rest(door, self.community)
         factory = GatewayFactory(self.gateway, reactor, secure=secure)
-        served: Factory[Any] = SilentSite(
-            _tree(rest, factory, Control(self.stage)), reactor=reactor
-        )
+        self.root = _tree(rest, ConsentPage(door), factory, Control(self.stage))
+        """All its pages, for who asks without a network."""
+        served: Factory[Any] = SilentSite(self.root, reactor=reactor)
         if secure:
             served = TLSMemoryBIOFactory(certificate, False, served, clock)
         self._door = Doorkeeper(served)
@@ -221,8 +240,12 @@ class SimulatedDiscord(Service):
             d.errback(failure)
 
 
-def _tree(rest: Rest, factory: GatewayFactory, control: Control) -> Resource:
-    root, api = Resource(), Resource()
+def _tree(
+    rest: Rest, consent: Resource, factory: GatewayFactory, control: Control
+) -> Resource:
+    root, api, oauth = Resource(), Resource(), Resource()
+    root.putChild(b"oauth2", oauth)
+    oauth.putChild(b"authorize", consent)
     root.putChild(b"api", api)
     api.putChild(b"v10", rest.app.resource())
     root.putChild(b"gateway", GatewayResource(factory))

@@ -1,10 +1,11 @@
 """The controls in Python: what people do, and what goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from msgspec import UNSET, UnsetType
 
+from voicestatus.simulator.community import Community
 from voicestatus.simulator.faults import Faults
 from voicestatus.simulator.gateway import Gateway
 from voicestatus.simulator.log import ClientLog
@@ -26,6 +27,8 @@ FAULTS = (
     "http_error",
     "slow_hello",
 )
+SCOPES = ("user", "global", "shared", "banned")
+"""Of a 429; `banned` is HTML, as from Cloudflare."""
 
 
 class Stage:
@@ -37,10 +40,13 @@ class Stage:
         gateway: Gateway,
         faults: Faults,
         timestamp: Callable[[], str],
+        community: Community,
     ) -> None:
         self.world = world
         self.log: ClientLog = gateway.log
         self._gateway, self._faults, self._timestamp = gateway, faults, timestamp
+        self._messages, self._presses = community.messages, community.presses
+        self._accounts = community.accounts
 
     # -- what people do ----------------------------------------------------------
 
@@ -86,11 +92,59 @@ class Stage:
         self._gateway.publish(self.world.dismiss(guild, user))
         return self._gateway.seq(guild)
 
-    def write(self, channel: int, user: int, content: str) -> int:
-        """That member writes a message."""
-        told = self.world.write(channel, user, content, self._timestamp())
+    def change_member(
+        self,
+        guild: int,
+        user: int,
+        roles: Iterable[int] | None = None,
+        nick: str | None = None,
+    ) -> int:
+        """That member gets these roles, or that name; None: as before."""
+        home = self.world.guild(guild)
+        if user in home.members:
+            member = home.members[user]
+            roles = member.roles if roles is None else roles
+            nick = member.nick if nick is None else nick
+        told = self.world.change_member(
+            guild, user, roles=tuple(roles or ()), nick=nick or None
+        )
         self._gateway.publish(told)
-        return self._gateway.seq()
+        return self._gateway.seq(guild)
+
+    def write(self, channel: int, user: int, content: str) -> tuple[int, int]:
+        """That member writes a message; answer the sequence and its id."""
+        told = self._messages.write(channel, user, content, self._timestamp())
+        self._gateway.publish(told)
+        return self._seq_of(channel), next(iter(self._messages.newest(channel))).id
+
+    def rewrite(self, channel: int, message: int, content: str) -> int:
+        """Whoever wrote that message changes it."""
+        found = self._messages.find(channel, message)
+        found.content = content
+        self._gateway.publish(self._messages.changed(found, self._timestamp()))
+        return self._seq_of(channel)
+
+    def wipe(self, channel: int, message: int) -> int:
+        """Somebody deletes that message."""
+        found = self._messages.find(channel, message)
+        self._gateway.publish(self._messages.delete(found))
+        return self._seq_of(channel)
+
+    def press(
+        self, channel: int, message: int, user: int, custom_id: str
+    ) -> tuple[int, int]:
+        """That member presses a button; answer the sequence and the press's id."""
+        press, told = self._presses.press(
+            user, channel, message, custom_id, self._gateway.clock.seconds()
+        )
+        self._gateway.publish(told)
+        return self._seq_of(channel), press.id
+
+    def browse(self, user: int | None, *, consents: bool = True) -> None:
+        """Whose browser comes to the page of consent next, and what they say."""
+        if user is not None and user not in self.world.users:
+            raise RefusedError("user", f"there is no user {user}")
+        self._accounts.signed_in, self._accounts.consents = user, consents
 
     def add_guild(
         self, guild: int, name: str | None = None, members: int = 0, in_voice: int = 0
@@ -136,6 +190,7 @@ class Stage:
         shard: int | None = None,
         route: str = "",
         seconds: float = 1.0,
+        scope: str = "user",
     ) -> None:
         """Let one thing go wrong now, or, for requests and Hellos, `count` times.
 
@@ -172,15 +227,19 @@ class Stage:
             case "forget_sessions":
                 self._gateway.sessions.forget(shard)
             case "rate_limit":
-                self._faults.add_rest(
-                    route, HTTPStatus.TOO_MANY_REQUESTS, count, seconds
-                )
+                if scope not in SCOPES:
+                    raise RefusedError("scope", f"none of {', '.join(SCOPES)}")
+                status = HTTPStatus.TOO_MANY_REQUESTS
+                self._faults.add_rest(route, status, count, seconds, scope)
             case "http_error":
                 self._faults.add_rest(route, _status(code), count)
             case "slow_hello":
                 self._faults.add_slow_hellos(count, seconds)
             case _:
                 raise RefusedError("kind", f"{kind!r} is none of {', '.join(FAULTS)}")
+
+    def _seq_of(self, channel: int) -> int:
+        return self._gateway.seq(self.world.channel(channel).guild)
 
     def _guilds(self, guild: int | None) -> tuple[int, ...]:
         return tuple(self.world.guilds) if guild is None else (guild,)

@@ -19,7 +19,6 @@ from voicestatus.simulator.payloads import (
     VOICE_LIKE,
     Channel,
     Guild,
-    Json,
     Member,
     Role,
     User,
@@ -139,14 +138,14 @@ class World:
         for person, room in zip(people[:in_voice], cycle(made.rooms), strict=False):
             made.voice[person] = VoiceState(room, self._new_voice_session())
         self.guilds[guild] = made
-        return self._tell(made, "GUILD_CREATE", self.guild_create(made))
+        return self.tell(made, "GUILD_CREATE", self.guild_create(made))
 
     def remove_guild(self, guild: int) -> list[Dispatch]:
         """The bot is removed from it."""
         gone = self.guild(guild)
         del self.guilds[guild]
         gone.unavailable = False  # a removal is told during an outage, too
-        return self._tell(gone, "GUILD_DELETE", encode({"id": str(guild)}))
+        return self.tell(gone, "GUILD_DELETE", encode({"id": str(guild)}))
 
     def add_channel(
         self,
@@ -169,7 +168,7 @@ class World:
             channel, guild, kind, name or f"channel-{channel}", len(home.channels)
         )
         home.channels[channel] = made
-        return self._tell(home, "CHANNEL_CREATE", encode(made.payload()))
+        return self.tell(home, "CHANNEL_CREATE", encode(made.payload()))
 
     def remove_channel(self, channel: int) -> list[Dispatch]:
         """Delete it; who was in it falls out of voice after it.
@@ -180,15 +179,15 @@ class World:
         gone = self.channel(channel)
         home = self.guild(gone.guild)
         del home.channels[channel]
-        told = self._tell(home, "CHANNEL_DELETE", encode(gone.payload()))
+        told = self.tell(home, "CHANNEL_DELETE", encode(gone.payload()))
         if channel in {home.afk, home.system}:
             home.afk = None if home.afk == channel else home.afk
             home.system = None if home.system == channel else home.system
-            told += self._tell(home, "GUILD_UPDATE", encode(home.payload()))
+            told += self.tell(home, "GUILD_UPDATE", encode(home.payload()))
         for child in home.channels.values():
             if child.parent == channel:
                 child.parent = None
-                told += self._tell(home, "CHANNEL_UPDATE", encode(child.payload()))
+                told += self.tell(home, "CHANNEL_UPDATE", encode(child.payload()))
         inside = [user for user, at in home.voice.items() if at.channel == channel]
         for user in inside:
             told += self.leave(home.id, user)
@@ -199,7 +198,7 @@ class World:
         home = self.guild(guild)
         if home.unavailable:
             return []
-        told = self._tell(home, "GUILD_DELETE", self.guild_unavailable(home))
+        told = self.tell(home, "GUILD_DELETE", self.guild_unavailable(home))
         home.unavailable = True
         return told
 
@@ -209,7 +208,7 @@ class World:
         if not home.unavailable:
             return []
         home.unavailable = False
-        return self._tell(home, "GUILD_CREATE", self.guild_create(home))
+        return self.tell(home, "GUILD_CREATE", self.guild_create(home))
 
     def guild_create(self, guild: Guild) -> Callable[[int], bytes]:
         """Make the `d` of a GUILD_CREATE as it stands now, by intents.
@@ -247,7 +246,7 @@ class World:
             told += self._rename(self.users[user], name)
         if user not in home.members:
             member = home.members[user] = Member(self.users[user])
-            told += self._tell(
+            told += self.tell(
                 home,
                 "GUILD_MEMBER_ADD",
                 encode(member.payload() | {"guild_id": str(guild)}),
@@ -267,7 +266,7 @@ class World:
         told = self.leave(guild, user)
         member = home.members.pop(user)
         body = encode({"guild_id": str(guild), "user": member.user.payload()})
-        return told + self._tell(home, "GUILD_MEMBER_REMOVE", body)
+        return told + self.tell(home, "GUILD_MEMBER_REMOVE", body)
 
     def join(
         self, guild: int, user: int, channel: int, how: Voice = NOTHING_ELSE
@@ -310,48 +309,26 @@ class World:
         state.self_stream = state.suppress = False
         return self._tell_voice(home, user, state, None)
 
-    def write(
-        self, channel: int, user: int, content: str, timestamp: str
+    def change_member(
+        self, guild: int, user: int, *, roles: tuple[int, ...], nick: str | None
     ) -> list[Dispatch]:
-        """That member writes there; who has not the intent learns only that.
+        """That member holds these roles and has that name from here on.
 
-        :raises RefusedError: for an unknown channel or one who is no member.
+        :raises RefusedError: for one who is no member, or a role of another guild.
         """
-        room = self.channel(channel)
-        home = self.guild(room.guild)
+        home = self.guild(guild)
         if user not in home.members:
-            raise RefusedError("user", f"{user} is no member of guild {home.id}")
-        if room.type == CATEGORY:
-            raise RefusedError("channel", f"nobody can write in {channel}, a category")
-        room.last_message = self.new_id()
+            raise RefusedError("user", f"{user} is no member of guild {guild}")
+        known = {role.id for role in home.roles} - {guild}
+        if not known.issuperset(roles):
+            raise RefusedError("roles", f"guild {guild} has the roles {sorted(known)}")
         member = home.members[user]
-        message: Json = {
-            "id": str(room.last_message),
-            "channel_id": str(channel),
-            "author": member.user.payload(),
-            "content": "",
-            "timestamp": timestamp,
-            "edited_timestamp": None,
-            "tts": False,
-            "mention_everyone": False,
-            "mentions": [],
-            "mention_roles": [],
-            "attachments": [],
-            "embeds": [],
-            "pinned": False,
-            "type": 0,
-            "flags": 0,
-            "components": [],
-            "guild_id": str(home.id),
-            "member": member.bare_payload(),
-            "channel_type": room.type,
-        }
-
-        def body(asked: int) -> bytes:
-            shown = asked & intents.MESSAGE_CONTENT or user == self.bot.id
-            return encode(message | {"content": content} if shown else message)
-
-        return self._tell(home, "MESSAGE_CREATE", body)
+        if (member.roles, member.nick) == (roles, nick):
+            return []
+        member.roles, member.nick = roles, nick
+        member.changed()
+        body = encode(member.payload() | {"guild_id": str(guild)})
+        return self.tell(home, "GUILD_MEMBER_UPDATE", body)
 
     # -- inside ------------------------------------------------------------------
 
@@ -414,7 +391,7 @@ class World:
             if member is not None:
                 member.changed()
                 body = encode(member.payload() | {"guild_id": str(home.id)})
-                told += self._tell(home, "GUILD_MEMBER_UPDATE", body)
+                told += self.tell(home, "GUILD_MEMBER_UPDATE", body)
         return told
 
     def _new_user(self, name: str) -> User:
@@ -432,11 +409,12 @@ class World:
         if guild.unavailable:
             return []
         body = encode(guild.voice_payload(user, state, channel))
-        return self._tell(guild, "VOICE_STATE_UPDATE", body)
+        return self.tell(guild, "VOICE_STATE_UPDATE", body)
 
-    def _tell(
+    def tell(
         self, guild: Guild, name: str, body: bytes | Callable[[int], bytes]
     ) -> list[Dispatch]:
+        """Make a dispatch of that guild; in an outage there is none."""
         if guild.unavailable:
             return []
         self.changes += 1

@@ -1,42 +1,19 @@
-"""Discord's HTTP API: bodies to values. Pure."""
+"""Discord's HTTP API: what it says of accounts, guilds, and what went wrong. Pure."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from voicestatus.core.errors import ProtocolError
-from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.permissions import Overwrite
+from voicestatus.discord.rest.route import Route
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One address of the API; also the key of its limits."""
-
-    method: str
-    path: str
-
-
-GATEWAY_BOT: Final = Route("GET", "/gateway/bot")
-OWN_USER: Final = Route("GET", "/users/@me")
-OWN_APPLICATION: Final = Route("GET", "/applications/@me")
-OWN_GUILDS: Final = Route("GET", "/users/@me/guilds")
-
-
-def guild_route(guild: GuildId) -> Route:
-    """The address of one guild."""
-    return Route("GET", f"/guilds/{guild}")
-
-
-def channels_route(guild: GuildId) -> Route:
-    """The address of a guild's channels."""
-    return Route("GET", f"/guilds/{guild}/channels")
-
-
-def member_route(guild: GuildId, user: UserId) -> Route:
-    """The address of one member of a guild."""
-    return Route("GET", f"/guilds/{guild}/members/{user}")
+FIELDS_MOST: Final = 20
+DEPTH_MOST: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +51,10 @@ class Role:
     name: str
     permissions: int
     bot: int | None
+    colour: int = 0
+    position: int = 0
+    managed: bool = False
+    mentionable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +66,7 @@ class Guild:
     owner: UserId
     afk_channel: ChannelId | None
     roles: tuple[Role, ...]
+    system_channel: ChannelId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +78,41 @@ class Channel:
     voice: bool
     hidden: bool
     overwrites: tuple[Overwrite, ...]
+    kind: int = 0
+    parent: ChannelId | None = None
+    position: int = 0
+    last_message: int | None = None
+    """May be of a message that was deleted."""
+
+
+class User(msgspec.Struct, frozen=True):
+    """One account. `avatar` is the hash of a picture."""
+
+    id: UserId
+    name: str = msgspec.field(name="username")
+    global_name: str | None = None
+    avatar: str | None = None
+    discriminator: str = "0"
+    bot: bool = False
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One account in one guild."""
+
+    user: User
+    roles: tuple[RoleId, ...]
+    nick: str | None = None
+    avatar: str | None = None
+
+
+class OwnGuild(msgspec.Struct, frozen=True):
+    """A guild of whoever asks, and what they may do in it as a whole."""
+
+    id: GuildId
+    name: str
+    owner: bool
+    permissions: int
+    icon: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,10 @@ class Problem:
     message: str = ""
     retry_after_s: float | None = None
     everywhere: bool = False
+    fields: tuple[str, ...] = ()
+    """`embeds.0.title: CODE words` for each that is wrong."""
+    oauth: str = ""
+    """The word of RFC 6749, where it is an answer of the token endpoint."""
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -149,6 +170,10 @@ class _Role(msgspec.Struct):
     id: _Id
     name: str
     permissions: _Bits
+    color: int = 0
+    position: int = 0
+    managed: bool = False
+    mentionable: bool = False
     tags: _Tags = _Tags()
 
 
@@ -158,14 +183,11 @@ class _Guild(msgspec.Struct):
     owner_id: _Id
     roles: list[_Role]
     afk_channel_id: _Id | None = None
+    system_channel_id: _Id | None = None
 
 
 class _PartialGuild(msgspec.Struct):
     id: _Id
-
-
-class _Member(msgspec.Struct):
-    roles: list[_Id]
 
 
 class _Overwrite(msgspec.Struct):
@@ -181,6 +203,9 @@ class _Channel(msgspec.Struct):
     name: str | None = None
     flags: _Bits | None = 0
     permission_overwrites: list[_Overwrite] | None = None
+    parent_id: _Id | None = None
+    position: int = 0
+    last_message_id: _Id | None = None
 
 
 class _Problem(msgspec.Struct):
@@ -188,25 +213,36 @@ class _Problem(msgspec.Struct):
     message: str = ""
     retry_after: _Wait | None = None
     global_: bool = msgspec.field(default=False, name="global")
+    errors: object = None
+    error: str = ""
 
 
 _T = TypeVar("_T")
 
 
-def _read(route: Route, body: bytes, shape: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=shape, strict=False)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        what = f"{route.method} {route.path} answered something else"
-        raise ProtocolError(what) from None
-
-
-def gateway_bot(body: bytes) -> GatewayBot:
-    """Read the answer of `GATEWAY_BOT`.
+def read(route: Route, body: bytes, shape: type[_T]) -> _T:
+    """Read an answer as `shape`; what it does not name is left out.
 
     :raises ProtocolError: when it is something else; so do all that follow.
     """
-    answer = _read(GATEWAY_BOT, body, _GatewayBot)
+    try:
+        return msgspec.json.decode(body, type=shape, strict=False)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise ProtocolError(f"{route.name} answered something else") from None
+
+
+def reading(shape: type[_T]) -> Callable[[Route, bytes], _T]:
+    """Return what reads an answer as `shape`."""
+    return lambda route, body: read(route, body, shape)
+
+
+def nothing(route: Route, body: bytes) -> None:
+    """Read an answer that says no more than that it was done."""
+
+
+def gateway_bot(route: Route, body: bytes) -> GatewayBot:
+    """Read where the Gateway is."""
+    answer = read(route, body, _GatewayBot)
     limit = answer.session_start_limit
     return GatewayBot(
         answer.url,
@@ -217,42 +253,44 @@ def gateway_bot(body: bytes) -> GatewayBot:
     )
 
 
-def own_user(body: bytes) -> OwnUser:
-    """Read the answer of `OWN_USER`."""
-    answer = _read(OWN_USER, body, _User)
+def own_user(route: Route, body: bytes) -> OwnUser:
+    """Read whose token it is."""
+    answer = read(route, body, _User)
     return OwnUser(UserId(answer.id), answer.username)
 
 
-def application(body: bytes) -> Application:
-    """Read the answer of `OWN_APPLICATION`."""
-    answer = _read(OWN_APPLICATION, body, _Application)
+def application(route: Route, body: bytes) -> Application:
+    """Read which application it is."""
+    answer = read(route, body, _Application)
     return Application(answer.id, answer.flags)
 
 
-def own_guilds(body: bytes) -> tuple[GuildId, ...]:
-    """Read the answer of `OWN_GUILDS`: the first 200."""
-    answer = _read(OWN_GUILDS, body, list[_PartialGuild])
+def own_guilds(route: Route, body: bytes) -> tuple[GuildId, ...]:
+    """Read in which guilds the bot is: the first 200."""
+    answer = read(route, body, list[_PartialGuild])
     return tuple(GuildId(guild.id) for guild in answer)
 
 
-def guild(id_: GuildId, body: bytes) -> Guild:
-    """Read the answer of `guild_route`."""
-    answer = _read(guild_route(id_), body, _Guild)
-    afk = answer.afk_channel_id
+def guild(route: Route, body: bytes) -> Guild:
+    """Read one guild."""
+    answer = read(route, body, _Guild)
     return Guild(
         GuildId(answer.id),
         answer.name,
         UserId(answer.owner_id),
-        None if afk is None else ChannelId(afk),
-        tuple(
-            Role(role.id, role.name, role.permissions, role.tags.bot_id)
-            for role in answer.roles
-        ),
+        _channel_id(answer.afk_channel_id),
+        tuple(_role(role) for role in answer.roles),
+        _channel_id(answer.system_channel_id),
     )
 
 
-def channels(id_: GuildId, body: bytes) -> tuple[Channel, ...]:
-    """Read the answer of `channels_route`."""
+def roles(route: Route, body: bytes) -> tuple[Role, ...]:
+    """Read a guild's roles."""
+    return tuple(_role(role) for role in read(route, body, list[_Role]))
+
+
+def channels(route: Route, body: bytes) -> tuple[Channel, ...]:
+    """Read a guild's channels."""
     return tuple(
         Channel(
             ChannelId(channel.id),
@@ -263,14 +301,13 @@ def channels(id_: GuildId, body: bytes) -> tuple[Channel, ...]:
                 Overwrite(each.id, each.allow, each.deny, each.type == 1)
                 for each in channel.permission_overwrites or ()
             ),
+            channel.type,
+            _channel_id(channel.parent_id),
+            channel.position,
+            channel.last_message_id,
         )
-        for channel in _read(channels_route(id_), body, list[_Channel])
+        for channel in read(route, body, list[_Channel])
     )
-
-
-def member_roles(id_: GuildId, user: UserId, body: bytes) -> tuple[int, ...]:
-    """Read the answer of `member_route`: the roles that the member holds."""
-    return tuple(_read(member_route(id_, user), body, _Member).roles)
 
 
 def problem(content_type: str, body: bytes) -> Problem | None:
@@ -284,4 +321,38 @@ def problem(content_type: str, body: bytes) -> Problem | None:
         said = msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return Problem(said.code, said.message, said.retry_after, said.global_)
+    fields = tuple(islice(_field_errors(said.errors, ()), FIELDS_MOST))
+    return Problem(
+        said.code, said.message, said.retry_after, said.global_, fields, said.error
+    )
+
+
+def _role(role: _Role) -> Role:
+    return Role(
+        role.id,
+        role.name,
+        role.permissions,
+        role.tags.bot_id,
+        role.color,
+        role.position,
+        role.managed,
+        role.mentionable,
+    )
+
+
+def _channel_id(given: int | None) -> ChannelId | None:
+    return None if given is None else ChannelId(given)
+
+
+def _field_errors(tree: object, path: tuple[str, ...]) -> Iterator[str]:
+    """Source: Discord docs, API Reference, "Error Messages": a tree of what was sent,
+    its leaves lists called `_errors`."""
+    if isinstance(tree, list) and path[-1:] == ("_errors",):
+        where = ".".join(path[:-1])
+        for each in tree:
+            if isinstance(each, dict):
+                said = f"{each.get('code')} {each.get('message')}"
+                yield f"{where}: {said}" if where else said
+    elif isinstance(tree, dict) and len(path) < DEPTH_MOST:
+        for name, below in tree.items():
+            yield from _field_errors(below, (*path, str(name)))
