@@ -44,6 +44,21 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """What a device of version 1 said of its firmware when it last asked for one.
+
+    Such a device has no other way to speak of itself: it has to be sent to ask.
+    """
+
+    asked_at: float
+    """Unix seconds."""
+    md5: str = ""
+    size_bytes: int | None = None
+    free_bytes: int | None = None
+    """The largest image that it can take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What is stored of a device: what it is, and what an admin said of it."""
 
@@ -58,6 +73,8 @@ class Record:
     fw: str = ""
     build: int | None = None
     caps: tuple[str, ...] = ()
+    sketch: Sketch | None = None
+    """None: it speaks for itself, or was never asked."""
     first_seen_at: float | None = None
     last_seen_at: float | None = None
     tokens: tuple[Token, ...] = ()
@@ -76,6 +93,8 @@ class Vitals:
     """None: it is away."""
     reconnects: int = 0
     """How often it came back since the server started."""
+    rtt_ms: int | None = None
+    """How long its last pong took."""
     rssi_dbm: int | None = None
     heap_free_b: int | None = None
     uptime_s: int | None = None

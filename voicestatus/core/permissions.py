@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ADMINISTRATOR: Final = 1 << 3
+MANAGE_GUILD: Final = 1 << 5
 VIEW_CHANNEL: Final = 1 << 10
 ALL: Final = (1 << 64) - 1
 """Also those that Discord has yet to name."""

@@ -15,7 +15,7 @@ class Channel(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What the catalogue knows of one image; all but the last four lines is signed.
+    """What the catalogue knows of one image; all but the last five lines is signed.
 
     `id` is `<chip>-<build>-<first 8 hexadecimal digits of the image's SHA-256>`.
     """
@@ -41,6 +41,7 @@ class Release:
     """Whether an admin allowed it for devices that cannot check a signature."""
     added_at: float
     """Unix seconds."""
+    notes: str = ""
 
 
 def release_id(chip: Chip, build: int, sha256: str) -> str:
