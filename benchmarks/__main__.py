@@ -13,6 +13,7 @@ from benchmarks import (
     events,
     fleet,
     journal,
+    nodes,
     report,
     rules,
     storm,
@@ -25,7 +26,10 @@ from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import BenchmarkError
 
 PAGE = HERE.parent / "docs" / "performance.md"
-PARTS = ("fleet", "downloads", "whole", "storm", "rules", "events", "journal")
+PARTS = (
+    *("fleet", "downloads", "whole", "storm", "rules", "events", "journal"),
+    "nodes",
+)
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,6 +73,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
     all_rules: list[rules.Measured] = []
     all_events: list[events.Measured] = []
     journals: list[journal.Measured] = []
+    all_nodes: list[nodes.Measured] = []
     all_downloads: list[downloads.Measured] = []
     if "fleet" in parts:
         fleets = dict(fleet.compare(plan))
@@ -91,10 +96,20 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         if "journal" in parts:
             _say(f"the journal, round {n + 1} of {plan.rounds}")
             journals.append(journal.measure(plan))
+        if "nodes" in parts:
+            _say(f"two nodes, round {n + 1} of {plan.rounds}")
+            all_nodes.append(nodes.measure(plan))
     minutes = f"about {(time.monotonic() - began) / 60:.0f} minutes"
     machine = describe()
     measured = report.Parts(
-        fleets, all_downloads, wholes, storms, all_rules, all_events, journals
+        fleets,
+        all_downloads,
+        wholes,
+        storms,
+        all_rules,
+        all_events,
+        journals,
+        all_nodes,
     )
     page = report.page(machine, plan, measured, minutes)
     figures: dict[str, object] = {
@@ -107,6 +122,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         "rules": all_rules,
         "events": all_events,
         "journal": journals,
+        "nodes": all_nodes,
     }
     return page, figures
 

@@ -39,7 +39,17 @@ KINDS: Final = MappingProxyType({"none": None, "slow": 200, "fast": 0})
 TICK_S: Final = 0.02
 WINDOW_BYTES: Final = 5744
 """A device's receive window. Source: lwIP as the devices' core builds it, 4 * MSS."""
-REQUEST: Final = b"GET /download HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
+REQUEST: Final = (
+    "GET /ota/check HTTP/1.0\r\n"
+    "Host: 127.0.0.1\r\n"
+    "User-Agent: ESP32-http-Update\r\n"
+    "Connection: close\r\n"
+    "x-ESP32-STA-MAC: 02:00:00:00:{0:02x}:{1:02x}\r\n"
+    "x-ESP32-free-space: 4194304\r\n"
+    "x-ESP32-mode: sketch\r\n"
+    "\r\n"
+)
+"""What the updater of an ESP32 sends. Source: HTTPUpdate.cpp."""
 
 Measured = dict[str, float]
 
@@ -120,8 +130,11 @@ class _Download:
     _left: int
     _head: bool
 
-    def __init__(self, port: int, pace_kb_s: int) -> None:
+    def __init__(self, number: int, port: int, pace_kb_s: int) -> None:
         self.whole = self.broken = self.bytes = 0
+        self._request = REQUEST.format(*divmod(number, 256)).encode()
+        # Each has its own, as devices of different houses have.
+        self._host = "127.1.{}.{}".format(*divmod(number, 256))
         self._port, self._slow = port, bool(pace_kb_s)
         self._piece = int(pace_kb_s * 1000 * TICK_S) or 1 << 18
         self._begin()
@@ -150,17 +163,18 @@ class _Download:
     def _begin(self) -> None:
         self._left, self._head = DOWNLOAD_BYTES, True
         self._socket = socket.socket()
+        self._socket.bind((self._host, 0))
         if self._slow:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
         self._socket.connect(("127.0.0.1", self._port))
-        self._socket.sendall(REQUEST)
+        self._socket.sendall(self._request)
         self._socket.setblocking(False)
 
 
 def main() -> None:
     """Download until the input ends."""
     port, parallel, pace = map(int, sys.argv[1:])
-    downloads = [_Download(port, pace) for _ in range(parallel)]
+    downloads = [_Download(n, port, pace) for n in range(parallel)]
     told, began = False, time.monotonic()
     while not select.select([sys.stdin], [], [], 0)[0]:
         if pace:

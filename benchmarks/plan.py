@@ -23,7 +23,7 @@ class Plan:
     rate_s: int = 5
     journal_s: int = 8
     """Twice the round of a person's changes."""
-    downloads: int = 50
+    downloads: int = 200
     download_signs: int = 1_000
     download_flips: int = 80
     storm_count: int = 10_000

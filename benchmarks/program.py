@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from socket import create_server
@@ -21,6 +21,7 @@ from benchmarks.process import (
 )
 from benchmarks.signs import TOKEN
 
+HOST = "127.0.0.1"
 READY_WITHIN_S = 20.0
 
 
@@ -33,6 +34,13 @@ class Place:
     """Discord's: a byte there lets somebody join or leave."""
     _folder: Path
     _discord: int
+    _storage: str
+
+    def another(self) -> "Place":
+        """Return a place beside this one, at the same Discord."""
+        folder = self._folder / "another"
+        folder.mkdir()
+        return replace(self, port=free_port(), _folder=folder)
 
     @contextmanager
     def program(self) -> Iterator[subprocess.Popen[str]]:
@@ -45,8 +53,8 @@ class Place:
             "DISCORD_TOKEN": "benchmark",
             "DISCORD_API_URL": f"http://127.0.0.1:{self._discord}/api/v10",
             "ESP_AUTH_TOKEN": TOKEN,
-            "STORAGE_URL": "sqlite:voicestatus.db",
-            "HOST": "127.0.0.1",
+            "STORAGE_URL": self._storage,
+            "HOST": HOST,
             "PORT": str(self.port),
         }
         with (
@@ -72,7 +80,7 @@ class Place:
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
             time.sleep(0.1)
-            link = HTTPConnection("127.0.0.1", self.port, timeout=1)
+            link = HTTPConnection(HOST, self.port, timeout=1)
             try:
                 link.request("GET", "/health")
                 if link.getresponse().status == 200:
@@ -89,7 +97,7 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
+def place(storage: str = "sqlite:voicestatus.db") -> Iterator[Place]:
     """Start a simulated Discord, and find a port and a folder."""
     command = (sys.executable, "-m", "benchmarks.discord")
     with (
@@ -97,9 +105,10 @@ def place() -> Iterator[Place]:
         running(command, GENERATOR_CORE, cwd=HERE.parent) as discord,
     ):
         port, control = ports_of(discord)
-        yield Place(_free_port(), control, Path(folder), port)
+        yield Place(free_port(), control, Path(folder), port, storage)
 
 
-def _free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as probe:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with create_server((HOST, 0)) as probe:
         return int(probe.getsockname()[1])

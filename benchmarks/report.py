@@ -13,6 +13,7 @@ STORM_BAR_S = 15
 MEMORY_BAR = 0.65
 RULES_BAR_PERCENT = 20
 JOURNAL_BAR = 1.10
+FOLLOWER_BAR_MS = 5
 Measured = Mapping[str, float]
 
 _HEAD = """\
@@ -60,6 +61,7 @@ class Parts:
     rules: Sequence[Measured] = ()
     events: Sequence[Measured] = ()
     journal: Sequence[Measured] = ()
+    nodes: Sequence[Measured] = ()
 
 
 def page(
@@ -87,6 +89,8 @@ def page(
         parts.append(_events(measured.events, plan))
     if measured.journal:
         parts.append(_journal(measured.journal, plan))
+    if measured.nodes:
+        parts.append(_nodes(measured.nodes, plan))
     return "\n".join(parts)
 
 
@@ -133,9 +137,10 @@ def _downloads(rounds: Sequence[Measured], plan: Plan) -> str:
     return f"""\
 ## Downloads beside {plan.download_signs:,} signs
 
-A file of 2 MB, from `twisted.web.static.File` on the signs' own port, downloaded over
-and over; a device reads at most 200 KB/s and has a window of 5.7 KB. The downloaders
-share the generator's core. The last column is what the server's memory grew by.
+An image of 2 MB from `/ota/check`, on the signs' own port, downloaded over and over by
+as many addresses; a device reads at most 200 KB/s and has a window of 5.7 KB. All of
+them together are given 32 MB/s. The downloaders share the generator's core. The last
+column is what the server's memory grew by.
 
 {_table(head, rows)}"""
 
@@ -287,6 +292,28 @@ def _journal(rounds: Sequence[Measured], plan: Plan) -> str:
 people who each change once a second: no two changes of one person share a write, which
 is the worst case. The CPU time is all that the process needs, the store's thread and
 the kernel's part too.
+
+{_table(("", "measured", "bar", ""), lines)}"""
+
+
+def _nodes(rounds: Sequence[Measured], plan: Plan) -> str:
+    rows = [
+        ("a sign of the holder, p50, ms", "holder_p50_ms"),
+        ("p99", "holder_p99_ms"),
+        ("a sign of the node that follows, p50", "follower_p50_ms"),
+        ("p99", "follower_p99_ms"),
+        ("so much later, p50", "added_p50_ms"),
+    ]
+    lines = [(title, _of(rounds, key, 2), "", "") for title, key in rows]
+    added = spread([measured["added_p99_ms"] for measured in rounds])
+    judged = _judged(added.median, FOLLOWER_BAR_MS, f"≤ {FOLLOWER_BAR_MS}")
+    lines.append(("so much later, p99", added.text(2), *judged))
+    return f"""\
+## Two nodes
+
+Somebody comes or goes in a simulated Discord, {plan.one_sign_changes} times; two whole
+programs share a Redis and a core. From the change to a sign's frame, on the node that
+holds the shard and on the one that follows it.
 
 {_table(("", "measured", "bar", ""), lines)}"""
 

@@ -151,6 +151,14 @@ class Sign:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        """Return what `select` waits for."""
+        return self._socket.fileno()
+
+    def read(self) -> bytes:
+        """Return what has come."""
+        return self._socket.recv(READ_BYTES)
+
     def pongs_within(self, act: Callable[[], object]) -> list[float]:
         """Ping while something is done; return how long each answer took."""
         waits: list[float] = []

@@ -40,15 +40,11 @@ from voicestatus.core.presence import (
 )
 from voicestatus.core.session import SessionState
 from voicestatus.hub import Hub
+from voicestatus.journal.keeper import BATCH_MAX, STAMP_EVERY_S
 from voicestatus.journal.records import made_for
-from voicestatus.journal.service import (
-    BATCH_MAX,
-    HELD_FOR_S,
-    LOAD_WITHIN_S,
-    STAMP_EVERY_S,
-    Journal,
-)
+from voicestatus.journal.service import HELD_FOR_S, LOAD_WITHIN_S, Journal
 from voicestatus.lights import LightGroups
+from voicestatus.store.documents import Delete, Fence
 from voicestatus.store.memory import MemoryStore
 
 ME, ADA, BEN, BOT = 1, 11, 12, 13
@@ -75,31 +71,36 @@ class Disk(MemoryStore):
             await Deferred()
         return await super().list(kind, parent)
 
-    async def write(self, *changes):
+    async def write(self, *changes, fence=None):
         if self.away:
             raise StoreError("the disk is away")
         if self.slow or self.waiting:
             answer = Deferred()
-            self.waiting.append((changes, answer))
+            self.waiting.append(((changes, fence), answer))
             return await answer
-        return await self._take(changes)
+        return await self._take(changes, fence)
 
-    async def _take(self, changes):
+    async def _take(self, changes, fence):
+        version = await super().write(*changes, fence=fence)
         self.batches.append(changes)
-        version = await super().write(*changes)
         if self.keeps_but_fails:
             raise StoreError("no answer came")
         return version
 
     def work(self, many):
         """Do so many of the writes that wait, as a slow disk does in the end."""
-        for changes, answer in self.waiting[:many]:
-            done = Deferred.fromCoroutine(self._take(changes))
+        for write, answer in self.waiting[:many]:
+            done = Deferred.fromCoroutine(self._take(*write))
             if not answer.called:
                 done.chainDeferred(answer)
             else:
                 done.addErrback(lambda _: None)
         del self.waiting[:many]
+
+    def forget(self):
+        for kind in ("gateway-session", "presence-guild", "presence-voice"):
+            for id_ in self.bodies(kind):
+                Deferred.fromCoroutine(MemoryStore.write(self, Delete(kind, id_)))
 
     def bodies(self, kind):
         stored = Deferred.fromCoroutine(MemoryStore.list(self, kind)).result
@@ -127,6 +128,7 @@ class Process(Link):
         presence=None,
         batch_max=BATCH_MAX,
         shards=1,
+        begins=True,
     ):
         super().__init__()
         self.disk = disk
@@ -148,14 +150,25 @@ class Process(Link):
             batch_max=batch_max,
         )
         self.journal.startService()
-        self.asked = Deferred.fromCoroutine(self._ask())
+        if begins:
+            self.asked = Deferred.fromCoroutine(self._ask())
 
     async def _ask(self):
         self.resumable = await self.journal.shard_count()
-        self.journal.keep(len(self.links), self.links)
+        self.journal.spread(len(self.links))
         for shard, link in self.links.items():
             state = await self.journal.restored(shard)
             link.session_state = link.confirmed = state
+            self.journal.add(shard, link, None)
+
+    def hold(self, shard, number, count=2):
+        """Be the holder of one shard, as one of several nodes."""
+        self.journal.spread(count)
+        self.links = {shard: self}
+        self.journal.add(shard, self, Fence(shard, number))
+
+    def recalled(self, shard):
+        return Deferred.fromCoroutine(self.journal.recall(shard)).result
 
     def take(self, event, state):
         """Deliver an event: the session is at `state` then."""
@@ -573,9 +586,8 @@ def test_a_stop_before_anything_was_read_deletes_nothing(process, disk):
 
 def test_a_stop_before_the_link_was_begun_keeps_the_session(process, disk):
     process.crash()
-    new = Process(disk, presence=Presence({HOME}))
-    new.session_state = None
-    new.journal._resumable[0] = at(2)  # nobody has asked for it yet
+    new = Process(disk, begins=False)
+    new.journal.spread(1)
     new.hub.apply(GuildUpdated(HOME, "another name", None))
     assert new.journal.stopService().called
     assert Process(disk).session_state == at(2)
@@ -648,7 +660,9 @@ def test_what_was_spread_anew_while_it_ran_is_not_resumed_as_before(two, disk):
     two.links[1].session_state = at(12)
     two.journal.mark()
     two.pass_s(0.5)
-    two.journal.keep(4, links)
+    two.journal.spread(4)
+    for shard, link in links.items():
+        two.journal.add(shard, link, None)
     disk.slow = False
     disk.work(1)
     two.pass_s(1)
@@ -666,9 +680,9 @@ def test_what_was_spread_anew_while_it_ran_is_not_resumed_as_before(two, disk):
 
 def test_of_what_other_processes_keep_nothing_is_touched(two, disk):
     two.crash()
-    mine = Process(disk, shards=2)
-    mine.journal.keep(2, {0: mine})
-    disk.batches.clear()
+    mine = Process(disk, begins=False)
+    mine.session_state = at(10)
+    mine.hold(0, 5)
     mine.hub.apply(VoiceUpdated(ODD, BEN, Voice(BEN, GAMES), False))
     mine.hub.apply(GuildRemoved(ODD))
     mine.take(GuildRemoved(EVEN), at(12))
@@ -677,6 +691,112 @@ def test_of_what_other_processes_keep_nothing_is_touched(two, disk):
     assert touched == {str(EVEN), f"{EVEN}:{ADA}", "0"}
     assert disk.bodies("presence-guild").keys() == {str(ODD)}
     assert disk.bodies("gateway-session").keys() == {"0", "1"}
+
+
+def test_a_holder_stores_what_the_one_before_it_had_not_and_deletes_what_is_gone(
+    two, disk
+):
+    two.crash()
+    next_one = Process(disk, begins=False)
+    next_one.hub.apply(VoiceUpdated(EVEN, ADA, None, False))
+    next_one.hub.apply(VoiceUpdated(EVEN, BEN, Voice(BEN, GAMES), False))
+    next_one.session_state = at(12)
+    next_one.hold(0, 5)
+    next_one.pass_s(1)
+    assert next_one.confirmed == at(12)
+    assert set(disk.bodies("presence-voice")) == {f"{EVEN}:{BEN}", f"{ODD}:{BEN}"}
+
+
+def test_who_has_lost_its_shard_stores_nothing_of_it_any_more(two, disk):
+    two.crash()
+    slow, new = (Process(disk, begins=False) for _ in range(2))
+    slow.hold(0, 5)
+    new.session_state = at(12)
+    new.hold(0, 6)
+    new.pass_s(1)
+    disk.batches.clear()
+    slow.take(VoiceUpdated(EVEN, BEN, Voice(BEN, GAMES), False), at(11))
+    slow.pass_s(30)
+    dropped = Deferred.fromCoroutine(slow.journal.drop(0))
+    assert dropped.called
+    assert disk.batches == []
+    assert slow.value("failures_total") == 0
+    assert slow.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_store_that_forgot_everything_is_told_it_again(two, disk, told):
+    two.crash()
+    mine = Process(disk, begins=False)
+    mine.session_state = at(10)
+    mine.hold(0, 5)
+    mine.pass_s(1)
+    before = {kind: disk.bodies(kind) for kind in ("presence-guild", "presence-voice")}
+    disk.forget()
+    mine.take(VoiceUpdated(EVEN, BEN, Voice(BEN, GAMES), False), at(10))
+    mine.take(VoiceUpdated(EVEN, BEN, None, False), at(10))
+    if told:
+        mine.journal.rewrite()
+    else:  # it finds out by itself, when it writes where it is
+        mine.session_state = at(10, syncing=True)
+        mine.journal.mark()
+        mine.pass_s(1)
+        mine.session_state = at(10)
+        mine.journal.mark()
+    mine.pass_s(2)
+    assert disk.bodies("gateway-session")["0"]["session"]["seq"] == 10
+    for kind, bodies in before.items():
+        of_0 = {id_: body for id_, body in bodies.items() if id_.startswith(str(EVEN))}
+        assert disk.bodies(kind) == of_0
+
+
+def test_who_left_after_the_store_forgot_everything_leaves_no_ghost(two, disk):
+    two.crash()
+    mine = Process(disk, begins=False)
+    mine.session_state = at(10)
+    mine.hold(0, 5)
+    mine.pass_s(1)
+    disk.forget()
+    mine.hub.apply(VoiceUpdated(EVEN, BEN, Voice(BEN, GAMES), False))
+    mine.pass_s(1)
+    mine.hub.apply(VoiceUpdated(EVEN, BEN, None, False))
+    mine.journal.rewrite()
+    mine.pass_s(1)
+    assert set(disk.bodies("presence-voice")) == {f"{EVEN}:{ADA}"}
+
+
+def test_a_store_that_failed_and_forgot_everything_is_told_it_again(two, disk):
+    two.crash()
+    mine = Process(disk, begins=False)
+    mine.session_state = at(10)
+    mine.hold(0, 5)
+    mine.pass_s(1)
+    disk.away = True
+    mine.take(VoiceUpdated(EVEN, BEN, Voice(BEN, GAMES), False), at(11))
+    mine.pass_s(2)
+    disk.away = False
+    disk.forget()
+    mine.pass_s(30)
+    assert mine.confirmed == at(11)
+    assert set(disk.bodies("presence-voice")) == {f"{EVEN}:{ADA}", f"{EVEN}:{BEN}"}
+
+
+def test_what_is_stored_of_one_shard_can_be_read_again(two, disk):
+    two.crash()
+    mine = Process(disk, begins=False)
+    mine.journal.spread(2)
+    two.links[1].session_state = at(20)
+    recalled = mine.recalled(1)
+    assert (recalled.session, recalled.me, recalled.count) == (at(11), ME, 2)
+    ((picture, voices),) = recalled.guilds
+    assert (picture.guild, [voice.user for voice in voices]) == (ODD, [BEN])
+    mine.journal.spread(4)
+    assert mine.recalled(1) is None
+    other = Process(disk, "another bot", begins=False)
+    other.journal.spread(2)
+    assert other.recalled(1) is None
+    disk.away = True
+    assert mine.recalled(1) is None
 
 
 def test_what_a_session_was_made_for_shows_no_token():

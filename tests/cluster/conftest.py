@@ -1,15 +1,8 @@
 """Nodes of one process and of several, on a real Redis of their own."""
 
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +18,7 @@ from voicestatus.core.presence import (
     Presence,
     SessionBegan,
     SessionResumed,
+    SourceLost,
     SyncEnded,
     VoiceUpdated,
 )
@@ -32,54 +26,8 @@ from voicestatus.core.session import SessionState
 from voicestatus.core.storage_address import InRedis
 from voicestatus.hub import Hub
 
-STARTS_WITHIN_S = 20.0
 LEASE_S = 1.0
 ME = 99
-
-
-class RedisServer:
-    """One redis-server on a port of loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self._folder), "--save", "", "--appendonly", "no"]
-        with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
-                self.ask("PING")
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            else:
-                return
-
-    def send(self, what: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(what)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def ask(self, *command: str) -> bytes:
-        """Send one command; return the raw answer."""
-        words = [word.encode() for word in command]
-        parts = [b"*%d\r\n" % len(words)]
-        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
-        with socket.create_connection(("127.0.0.1", self.port), 5) as link:
-            link.sendall(b"".join(parts))
-            return link.recv(65536)
 
 
 class FakeSource:
@@ -186,6 +134,10 @@ class World:
         return VoiceUpdated(guild, user, None, False)
 
     @staticmethod
+    def lost() -> Event:
+        return SourceLost(0)
+
+    @staticmethod
     def resumed() -> Event:
         return SessionResumed(0)
 
@@ -195,46 +147,19 @@ def world() -> type[World]:
     return World
 
 
-@pytest.fixture(scope="session")
-def redis_server_program() -> str:
-    found = shutil.which("redis-server")
-    assert found, "redis-server is not installed: `make test` installs it"
-    return found
-
-
-@pytest.fixture(scope="session")
-def shared_redis(redis_server_program: str) -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder))
-        server.start()
-        yield server
-        server.kill()
-
-
-@pytest.fixture
-def own_redis(redis_server_program: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """One that the test may stop, kill and empty."""
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    with suppress(OSError):
-        server.send(signal.SIGCONT) if server._process else None
-    server.kill()
-
-
 _prefixes = count()
 
 
 @pytest.fixture
-def address(shared_redis: RedisServer) -> InRedis:
+def address(redis: Any) -> InRedis:
     """A part of the shared Redis that was born long ago."""
     prefix = f"test{next(_prefixes)}:"
-    shared_redis.ask("SET", f"{prefix}born", "1000")
-    return InRedis((("127.0.0.1", shared_redis.port),), prefix=prefix)
+    redis.ask("SET", f"{prefix}born", "1000")
+    return InRedis((("127.0.0.1", redis.port),), prefix=prefix)
 
 
 @pytest.fixture
-def own_address(own_redis: RedisServer) -> InRedis:
+def own_address(own_redis: Any) -> InRedis:
     own_redis.ask("SET", "voicestatus:born", "1000")
     return InRedis((("127.0.0.1", own_redis.port),))
 

@@ -1,13 +1,10 @@
 """One node without Redis: the same ports, and nothing to wait for."""
 
-from typing import Any
-
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from voicestatus.cluster.guard import GuardedReactor
 from voicestatus.cluster.messages import NodeGone
 from voicestatus.cluster.relay import Term
 from voicestatus.cluster.service import Nodes, OneOfSeveral, OnlyNode, join
@@ -96,12 +93,3 @@ def test_a_redis_makes_it_one_of_several() -> None:
     hub, clock = Hub(Presence()), Clock()
     node = join(address, "a", hub, clock, lease_s=10)
     assert isinstance(node, OneOfSeveral)
-
-
-def test_a_guarded_timer_looks_at_the_lease_before_it_fires() -> None:
-    clock, was = Clock(), []
-    reactor: Any = GuardedReactor(clock, lambda: was.append("look"))
-    reactor.callLater(1, was.append, "fire")
-    assert reactor.seconds() == 0
-    clock.advance(1)
-    assert was == ["look", "fire"]

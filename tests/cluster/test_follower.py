@@ -140,6 +140,7 @@ def test_a_picture_and_the_news_make_the_holders_presence(
         tape,  # type: ignore[arg-type] # stands in for the bus
         truth,
         Fence(0, 5),
+        1,
         lambda: last[-1],
         clock,
         anew=False,

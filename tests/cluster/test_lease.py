@@ -108,6 +108,18 @@ def test_a_stop_gives_it_back() -> None:
     assert held().stop() == [End(7), Release(7)]
 
 
+def test_who_stops_may_still_say_so_until_somebody_else_may_act() -> None:
+    lease = held()
+    lease.stop()
+    assert not lease.holds(1.0)
+    assert lease.lasts(1.0)
+    assert not lease.lasts(9.0 * ACTS_FOR)
+    lost = held()
+    lost.tick(3.0)
+    lost.answered(2, Lost(), 3.1)
+    assert not lost.lasts(3.1)
+
+
 # ---- never two ---------------------------------------------------------------------
 
 LEASE_S = 9.0

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 
 from voicestatus.cluster.messages import NodeGone
+from voicestatus.cluster.metrics import NodeMetrics
 from voicestatus.core.errors import Refusal
 from voicestatus.core.storage_address import InRedis
 from voicestatus.store.documents import FateUnknown
@@ -30,6 +32,47 @@ async def test_one_node_holds_a_shard_and_the_other_sees_what_it_sees(
     await eventually(lambda: a.seen == b.seen)
     assert list(b.hub.presence.guilds[10].voices) == [2]
     assert not b.source.acting
+
+
+@ensure
+async def test_a_follower_knows_whether_the_holder_hears_discord(
+    address: Any, start_node: Any, eventually: Any, world: Any
+) -> None:
+    a = start_node(address, "a")
+    await eventually(lambda: a.source.acting)
+    b = start_node(address, "b")
+    assert not b.nodes.presences.linked(0)
+    a.source.say(*world.begin_events())
+    await eventually(lambda: b.nodes.presences.linked(0))
+    assert not a.nodes.presences.linked(0)  # it has a link of its own
+    a.source.say(world.lost())
+    await eventually(lambda: not b.nodes.presences.linked(0))
+    a.source.say(world.resumed())
+    await eventually(lambda: b.nodes.presences.linked(0))
+    stopped = a.stop()
+    await eventually(lambda: not b.nodes.presences.linked(0))
+    await stopped
+
+
+@ensure
+async def test_what_is_told_of_another_number_of_shards_is_not_taken(
+    address: Any, start_node: Any, eventually: Any, world: Any
+) -> None:
+    a, b = start_node(address, "a"), start_node(address, "b")
+    await eventually(lambda: a.source.acting or b.source.acting)
+    holder, late = (a, b) if a.source.acting else (b, a)
+    holder.source.say(*world.begin_events())
+    await eventually(lambda: a.seen == b.seen)
+    for node in (holder, late):  # first one, then the other
+        node.nodes.presences.detach(0)
+        assert not node.source.acting
+        node.nodes.presences.attach(0, node.source, 2)
+        await eventually(lambda: a.source.acting or b.source.acting)
+        acting = a if a.source.acting else b
+        acting.source.say(world.joined(1), world.left(1))
+    acting.source.say(world.joined(2))
+    await eventually(lambda: a.seen == b.seen)
+    assert set(b.hub.presence.guilds[10].voices) == {2}
 
 
 @ensure
@@ -83,6 +126,33 @@ async def test_shards_spread_over_the_nodes_that_there_are(
     await eventually(spread)
     await nodes[0].stop()
     await eventually(lambda: all(s.acting for s in nodes[1].sources))
+
+
+@ensure
+async def test_a_node_counts_what_it_holds_and_what_became_of_its_leases(
+    own_redis: Any, own_address: Any, start_node: Any, eventually: Any, world: Any
+) -> None:
+    a = start_node(own_address, "a")
+    await eventually(lambda: a.source.acting)
+    b = start_node(own_address, "b")
+    a.source.say(*world.begin_events())
+    await eventually(lambda: a.seen == b.seen)
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    for registry, node in zip(registries, (a, b), strict=True):
+        registry.register(NodeMetrics(node.nodes))
+
+    def counted(name: str, **labels: str) -> list[float | None]:
+        name = f"voicestatus_node{name}"
+        return [each.get_sample_value(name, labels) for each in registries]
+
+    await eventually(lambda: counted("s") == [2, 2])
+    assert counted("_shards") == [1, 0]
+    assert counted("_shards_in_step") == [1, 1]
+    await eventually(lambda: counted("_leases_total", outcome="renewed")[0])
+    assert counted("_leases_total", outcome="lost") == [0, 0]
+    own_redis.send(signal.SIGSTOP)
+    await eventually(lambda: counted("_leases_total", outcome="lost") == [1, 0])
+    own_redis.send(signal.SIGCONT)
 
 
 @ensure

@@ -32,6 +32,8 @@ class Follower:
         self._unshared = False
         self.fence = 0
         """The highest that was seen."""
+        self._linked = False
+        """Whether the holder's link to Discord stood when it was heard last."""
         self.session: SessionState | None = None
         """From where a Resume goes on from what was taken; None: from nowhere."""
 
@@ -39,6 +41,11 @@ class Follower:
     def in_step(self) -> bool:
         """Whether all that the holder has said was taken."""
         return self._sync is _Sync.FULL
+
+    @property
+    def linked(self) -> bool:
+        """Whether all is taken, and is what Discord says now."""
+        return self._linked and self.in_step and not self._silent
 
     @property
     def alone(self) -> bool:
@@ -71,7 +78,7 @@ class Follower:
             self._sync = _Sync.FULL
         if self._sync is not _Sync.FULL:
             return
-        self.session = part.session
+        self.session, self._linked = part.session, part.linked
         if self._silent:
             self._silent = False
             if part.linked:
@@ -85,13 +92,13 @@ class Follower:
             if self._sync is _Sync.FILLING or self._unshared:
                 self._sync = _Sync.NONE
             self._unshared = False
-        self.fence, self._number = term.fence, 0
+        self.fence, self._number, self._linked = term.fence, 0, False
         yield SourceLost(self._shard)
 
     def was_holder(self, session: SessionState | None, *, unshared: bool) -> None:
         """Go on from what we knew as the holder; `unshared`: the others do not."""
         self._sync, self._number = _Sync.FULL, _LAST
-        self.session, self._unshared = session, unshared
+        self.session, self._unshared, self._linked = session, unshared, False
 
     def missed(self) -> Iterator[Event]:
         """Take it that something may have been said that was not heard."""

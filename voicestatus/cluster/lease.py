@@ -128,6 +128,10 @@ class Lease:
         """Whether we may act at this very moment."""
         return self._phase is _Phase.HOLDING and now < self._until
 
+    def lasts(self, now: float) -> bool:
+        """Whether nobody else may act yet, though we may have stopped."""
+        return now < self._until
+
     @property
     def fence(self) -> int:
         """The number under which we act, or acted last."""
@@ -191,6 +195,7 @@ class Lease:
                 if self._phase is _Phase.HOLDING:
                     self._extend()
             case Lost():
+                self._until = now
                 effects += self._end(now)
             case Unanswered():
                 self._due = now + AGAIN_AT * self._lease_s

@@ -67,45 +67,71 @@ class Terms(Protocol):
         """Let it act whenever this node holds the shard; each shard has one."""
         ...
 
+    def remove(self, shard: int) -> object:
+        """End what acts for the shard, for good."""
+        ...
+
     def holds(self, shard: int) -> bool:
         """Whether this node may act at this very moment."""
+        ...
+
+    def lasts(self, shard: int) -> bool:
+        """Whether nobody else may act yet: one that stops may still say so."""
         ...
 
 
 class Alone(Service):
     """The one node that there is: it holds every shard."""
 
-    def __init__(self) -> None:
-        self._acts: list[Acts] = []
+    _log = Logger()
 
-    def add(self, shard: int, acts: Acts) -> None:  # noqa: ARG002 - all of them
-        self._acts.append(acts)
+    def __init__(self) -> None:
+        self._acts: dict[int, Acts] = {}
+        self._ending: set[Deferred[None]] = set()
+
+    def add(self, shard: int, acts: Acts) -> None:
+        self._acts[shard] = acts
         if self.running:
             acts.begin(None)
+
+    def remove(self, shard: int) -> None:
+        acts = self._acts.pop(shard)
+        if self.running:
+            self._end(acts)
 
     def holds(self, shard: int) -> bool:  # noqa: ARG002 - all of them
         return bool(self.running)
 
+    def lasts(self, shard: int) -> bool:  # noqa: ARG002 - for ever
+        return True
+
     def startService(self) -> None:
         super().startService()
-        for acts in self._acts:
+        for acts in self._acts.values():
             acts.begin(None)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return Deferred.fromCoroutine(self._end())
+        for acts in self._acts.values():
+            self._end(acts)
+        return Deferred.fromCoroutine(self._ended())
 
-    async def _end(self) -> None:
-        for acts in reversed(self._acts):
-            await maybeDeferred(acts.end)
+    def _end(self, acts: Acts) -> None:
+        ending: Deferred[None] = Deferred.fromCoroutine(_end_one(acts, self._log))
+        self._ending.add(ending)
+        ending.addCallback(lambda _: self._ending.discard(ending))
+
+    async def _ended(self) -> None:
+        for ending in tuple(self._ending):
+            await ending
 
 
 class Leases(Service):
     """The leases of the shards, and whoever acts under them.
 
     `begin` and `end` of one shard alternate. Before anything that another node could
-    contend for `holds` must be asked: a process that was stopped for a while has
-    lost its lease before it knows.
+    contend for `holds` must be asked: a process that slept for a while has lost its
+    lease before it is told to `end`.
     """
 
     _log = Logger()
@@ -121,6 +147,8 @@ class Leases(Service):
         self._ending: defaultdict[int, set[Deferred[None]]] = defaultdict(set)
         self._releasing: set[Deferred[None]] = set()
         self._tasks = Tasks()
+        self.renewed = self.lost = 0
+        """How often a lease was prolonged, and how often one ended unasked."""
         bus.subscribe(self._hear, lambda: None)
 
     def add(self, shard: int, acts: Acts) -> None:
@@ -129,14 +157,27 @@ class Leases(Service):
         if self.running:
             self._do(shard, self._leases[shard].start(self._clock.seconds()))
 
+    def remove(self, shard: int) -> None:
+        """End what acts for the shard, for good, and give its lease back."""
+        self._do(shard, self._leases[shard].stop())
+        del self._leases[shard], self._acts[shard]
+        if (timer := self._timers.pop(shard, None)) is not None:
+            timer.cancel()
+
+    @property
+    def held(self) -> int:
+        """How many shards this node acts for."""
+        return len(self._acting.keys() - {TIMERS})
+
     def holds(self, shard: int) -> bool:
-        """Whether this node may act at this very moment; stops it if not."""
-        contest, now = self._leases.get(shard), self._clock.seconds()
-        if contest is None:
-            return False
-        if not contest.holds(now):
-            self._do(shard, contest.tick(now))
-        return contest.holds(now)
+        """Whether this node may act at this very moment."""
+        contest = self._leases.get(shard)
+        return contest is not None and contest.holds(self._clock.seconds())
+
+    def lasts(self, shard: int) -> bool:
+        """Whether nobody else may act yet: one that stops may still say so."""
+        contest = self._leases.get(shard)
+        return contest is not None and contest.lasts(self._clock.seconds())
 
     def share(self, nodes: int) -> None:
         """Give a shard to one of so many nodes, when we hold more than our part."""
@@ -180,6 +221,7 @@ class Leases(Service):
                 case Begin(fence):
                     self._begin(shard, fence)
                 case End():
+                    self.lost += not any(isinstance(e, Release) for e in effects)
                     self._end(shard)
                 case Wake(at):
                     self._wake(shard, at)
@@ -203,35 +245,40 @@ class Leases(Service):
                 return Taken(int(value) / 1000)
             return Granted(int(value))
 
-        if not self._ready(shard):
+        contest = self._leases[shard]
+        if not self._acts[shard].ready:
             await deferLater(self._clock, UNREADY_WAITS_S)
         seen = self._seen[shard]
         asked = (shard, self._bus.node, self._lease_ms, seen)
-        await self._ask(shard, number, answer, scripts.ACQUIRE, *asked)
+        await self._ask(contest, number, answer, scripts.ACQUIRE, *asked)
 
     async def _renew(self, shard: int, number: int, fence: int) -> None:
         def answer(text: bytes) -> Answer:
             return Renewed() if text == b"renewed" else Lost()
 
+        contest = self._leases[shard]
         asked = (shard, self._bus.node, self._lease_ms, fence)
-        await self._ask(shard, number, answer, scripts.RENEW, *asked)
+        await self._ask(contest, number, answer, scripts.RENEW, *asked)
 
     async def _ask(
         self,
-        shard: int,
+        contest: Lease,
         number: int,
         read: Callable[[bytes], Answer],
         script: str,
-        *arguments: Argument,
+        shard: int,
+        *rest: Argument,
     ) -> None:
         answer: Answer
         try:
             limit_s = ANSWER_WITHIN * self._lease_s
-            answer = read(await self._bus.run(script, *arguments, limit_s=limit_s))
+            answer = read(await self._bus.run(script, shard, *rest, limit_s=limit_s))
         except StoreError:
             answer = Unanswered()
-        effects = self._leases[shard].answered(number, answer, self._clock.seconds())
-        self._do(shard, effects if self.running else [*_releases(effects)])
+        self.renewed += answer == Renewed()
+        effects = contest.answered(number, answer, self._clock.seconds())
+        ours = self.running and self._leases.get(shard) is contest
+        self._do(shard, effects if ours else [*_releases(effects)])
 
     def _release(self, shard: int, fence: int) -> None:
         releasing = Deferred.fromCoroutine(self._give_back(shard, fence))
@@ -260,23 +307,16 @@ class Leases(Service):
 
     async def _begin_later(self, shard: int, fence: int) -> None:
         await self._ended(shard)
-        contest = self._leases[shard]
-        if contest.fence == fence and contest.holds(self._clock.seconds()):
+        if self.holds(shard) and self._leases[shard].fence == fence:
             self._begin(shard, fence)
 
     def _end(self, shard: int) -> None:
         if self._acting.pop(shard, None) is None:
             return
         self._log.info("this node does not hold shard {shard} any more", shard=shard)
-        ending = Deferred.fromCoroutine(self._end_one(self._acts[shard]))
+        ending = Deferred.fromCoroutine(_end_one(self._acts[shard], self._log))
         self._ending[shard].add(ending)
         ending.addCallback(lambda _: self._ending[shard].discard(ending))
-
-    async def _end_one(self, acts: Acts) -> None:
-        try:
-            await maybeDeferred(acts.end)
-        except Exception:  # noqa: BLE001 - the shard has to go on elsewhere
-            self._log.failure("what a shard's end should close may be open")
 
     async def _ended(self, shard: int) -> None:
         for ending in tuple(self._ending[shard]):
@@ -299,13 +339,11 @@ class Leases(Service):
             case _:
                 pass
 
-    def _ready(self, shard: int) -> bool:
-        return self._acts[shard].ready
-
     async def _hurry(self, shard: int, after_s: float) -> None:
         if after_s > 0:
             await deferLater(self._clock, after_s)
-        if self.running and self._ready(shard):
+        acts = self._acts.get(shard)
+        if self.running and acts is not None and acts.ready:
             self._do(shard, self._leases[shard].hurry(self._clock.seconds()))
 
     def _spawn(self, what: str, coro: Coroutine[Deferred[Any], Any, None]) -> None:
@@ -314,6 +352,13 @@ class Leases(Service):
     @property
     def _lease_ms(self) -> int:
         return int(1000 * self._lease_s)
+
+
+async def _end_one(acts: Acts, log: Logger) -> None:
+    try:
+        await maybeDeferred(acts.end)
+    except Exception:  # noqa: BLE001 - the shard has to go on elsewhere
+        log.failure("what a shard's end should close may be open")
 
 
 def _releases(effects: Sequence[Effect]) -> Iterator[Effect]:

@@ -50,13 +50,18 @@ class Recorder:
         bus: Bus,
         presence: Presence,
         fence: Fence,
+        count: int,
         session: Callable[[], SessionState | None],
         clock: IReactorTime,
         *,
         anew: bool,
     ) -> None:
-        """With `anew` the others may know something else: tell them the whole."""
+        """Tell of one of `count` shards.
+
+        With `anew` the others may know something else: tell them the whole.
+        """
         self._bus, self._presence, self._fence = bus, presence, fence
+        self._count = count
         self._session, self._clock = session, clock
         # A number that is left out shows the others that they lack something.
         self._number = int(anew)
@@ -65,6 +70,8 @@ class Recorder:
         self._picture: Iterator[list[Event]] | None = None
         self._first = self._beat = False
         self._wanted = anew
+        self.told: SessionState | None = None
+        """What a Resume needs, as Redis has it."""
         self._draining: Deferred[None] | None = None
         self._over = False
         self._tasks = Tasks()
@@ -124,6 +131,7 @@ class Recorder:
             while (part := self._next()) is not None:
                 if not await self._told(part):
                     return
+                self.told = part.session
         finally:
             draining, self._draining = self._draining, None
             if draining is not None and not draining.called:
@@ -172,5 +180,13 @@ class Recorder:
     ) -> Part:
         self._beat = False
         self._number += 1
-        shard, fence = self._fence.shard, self._fence.number
-        return Part(shard, fence, self._number, events, which, linked, session)
+        return Part(
+            self._fence.shard,
+            self._fence.number,
+            self._number,
+            events,
+            which,
+            linked,
+            session,
+            self._count,
+        )

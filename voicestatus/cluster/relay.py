@@ -55,7 +55,7 @@ class Source(Protocol):
         ...
 
     def end(self) -> Deferred[None] | None:
-        """Do nothing more, at once; close resumably; fires when it is closed."""
+        """Do nothing more, at once; fires when another one may begin."""
         ...
 
 
@@ -65,13 +65,22 @@ class OneNode:
     def __init__(self, hub: Hub, terms: Terms) -> None:
         self._hub, self._terms = hub, terms
 
-    def attach(self, shard: int, source: Source) -> None:
+    def attach(self, shard: int, source: Source, count: int = 1) -> None:  # noqa: ARG002 - nobody is told
         self._terms.add(shard, _Plain(source))
+
+    def detach(self, shard: int) -> None:
+        self._terms.remove(shard)
 
     def deliver(self, shard: int, event: Event) -> None:  # noqa: ARG002 - any shard
         self._hub.apply(event)
 
     def in_step(self, shard: int) -> bool:  # noqa: ARG002 - any shard
+        return True
+
+    def linked(self, shard: int) -> bool:  # noqa: ARG002 - ours is asked itself
+        return False
+
+    def shared(self, shard: int, state: SessionState) -> bool:  # noqa: ARG002 - with nobody
         return True
 
 
@@ -104,25 +113,43 @@ class Relay(Service):
         self._looking.clock = clock
         bus.subscribe(self._hear, self._missed)
 
-    def attach(self, shard: int, source: Source) -> None:
+    def attach(self, shard: int, source: Source, count: int = 1) -> None:
         """Let `source` be begun and ended as this node holds the shard or not."""
         self._shards[shard] = _Shard(
-            self, shard, source, self._bus, self._hub, self._clock
+            self, shard, count, source, self._bus, self._hub, self._clock
         )
         self._shards[shard].missed()  # also what was said before
         self._leases.add(shard, self._shards[shard])
+
+    def detach(self, shard: int) -> None:
+        """End the shard's source, and hear no more of the shard."""
+        self._leases.remove(shard)
+        del self._shards[shard]
 
     def deliver(self, shard: int, event: Event) -> None:
         """Take an event of a shard's source: here, and to all nodes.
 
         It is dropped when this node does not hold the shard any more.
         """
-        if self._leases.holds(shard):
-            self._shards[shard].deliver(event)
+        if (held := self._shards.get(shard)) is not None:
+            held.deliver(event)
 
     def in_step(self, shard: int) -> bool:
         """Whether this node knows what the shard's holder knows, or is that."""
         return self._shards[shard].in_step
+
+    @property
+    def shards_in_step(self) -> int:
+        """Of how many shards `in_step` holds."""
+        return sum(shard.in_step for shard in self._shards.values())
+
+    def linked(self, shard: int) -> bool:
+        """Whether another node, that we follow, hears Discord."""
+        return self._shards[shard].linked
+
+    def shared(self, shard: int, state: SessionState) -> bool:
+        """Whether the others can know all that a session's state stands for."""
+        return self._shards[shard].shared(state)
 
     def startService(self) -> None:
         super().startService()
@@ -154,15 +181,9 @@ class Relay(Service):
 
     def _hear(self, news: wire.News) -> None:
         match news:
-            case wire.Part():
+            case wire.Part() | wire.TermBegan() | wire.Wanted():
                 if (shard := self._shards.get(news.shard)) is not None:
-                    shard.hear_part(news)
-            case wire.TermBegan():
-                if (shard := self._shards.get(news.shard)) is not None:
-                    shard.hear_term(news)
-            case wire.Wanted():
-                if (shard := self._shards.get(news.shard)) is not None:
-                    shard.hear_wanted()
+                    shard.hear(news)
             case _:
                 pass
 
@@ -185,17 +206,23 @@ class _Shard:
         self,
         relay: Relay,
         shard: int,
+        count: int,
         source: Source,
         bus: Bus,
         hub: Hub,
         clock: IReactorTime,
     ) -> None:
-        self._relay, self._shard, self._source = relay, shard, source
+        self._relay, self._source = relay, source
+        self._shard, self._count = shard, count
         self._bus, self._hub, self._clock = bus, hub, clock
         self._follower = Follower(shard)
         self._recorder: Recorder | None = None
         self._fence: Fence | None = None
         """Ours, while we hold it: we act when our own first word was heard."""
+        self._session: SessionState | None = None
+        """What a Resume needed, as of the last event that was taken."""
+        self._dropped = False
+        """Whether the source has told more since then."""
         self._tasks = Tasks()
         self.heard_at = clock.seconds()
         self._want_at = 0.0
@@ -208,10 +235,27 @@ class _Shard:
     def in_step(self) -> bool:
         return self._recorder is not None or self._follower.in_step
 
+    @property
+    def linked(self) -> bool:
+        return self._recorder is None and self._follower.linked
+
+    def shared(self, state: SessionState) -> bool:
+        told = None if self._recorder is None else self._recorder.told
+        if told is None or told.session_id != state.session_id:
+            return False
+        return told.seq >= state.seq
+
     def deliver(self, event: Event) -> None:
-        if self._recorder is not None:
-            self._hub.apply(event)
-            self._recorder.note(event, self._source.session_state)
+        if self._recorder is None or not self._relay.holds(self._shard):
+            self._dropped = True
+            return
+        self._hub.apply(event)
+        self._session = self._source.session_state
+        self._recorder.note(event, self._session)
+
+    def _state(self) -> SessionState | None:
+        """Return what a Resume needs: the presence includes all up to there."""
+        return self._session if self._dropped else self._source.session_state
 
     # ---- as the leases say ---------------------------------------------------------
 
@@ -228,10 +272,9 @@ class _Shard:
     async def _end(self, recorder: Recorder | None) -> None:
         if recorder is None:
             return
+        state = self._state()
         closing = maybeDeferred(self._source.end)
-        self._follower.was_holder(
-            self._source.session_state, unshared=recorder.unshared
-        )
+        self._follower.was_holder(state, unshared=recorder.unshared)
         self.heard_at = self._clock.seconds()
         self._hub.apply(SourceLost(self._shard))
         await recorder.finish()
@@ -239,7 +282,7 @@ class _Shard:
 
     async def _announce(self, fence: Fence) -> None:
         """Say that nothing older is to come, and hear first what was said before."""
-        news = wire.TermBegan(fence.shard, fence.number, self._bus.node)
+        news = wire.TermBegan(fence.shard, fence.number, self._bus.node, self._count)
         while self._recorder is None:
             with suppress(StoreError):
                 await self._bus.tell(news, fence.shard, fence.number)
@@ -247,7 +290,20 @@ class _Shard:
 
     # ---- what is heard -------------------------------------------------------------
 
-    def hear_part(self, part: wire.Part) -> None:
+    def hear(self, news: wire.Part | wire.TermBegan | wire.Wanted) -> None:
+        """Take it in, unless it comes from a node that lags behind a new `count`."""
+        match news:
+            case wire.Wanted():
+                if self._recorder is not None:
+                    self._recorder.want_picture()
+            case wire.Part() if news.count == self._count:
+                self._hear_part(news)
+            case wire.TermBegan() if news.count == self._count:
+                self._hear_term(news)
+            case _:
+                pass
+
+    def _hear_part(self, part: wire.Part) -> None:
         self.heard_at = self._clock.seconds()
         if self._recorder is not None:
             return
@@ -258,7 +314,7 @@ class _Shard:
             self._apply(self._follower.missed())
         self._want()
 
-    def hear_term(self, term: wire.TermBegan) -> None:
+    def _hear_term(self, term: wire.TermBegan) -> None:
         self.heard_at = self._clock.seconds()
         if self._recorder is not None:
             return
@@ -270,10 +326,6 @@ class _Shard:
             self._act(self._fence)
         else:
             self._want()
-
-    def hear_wanted(self) -> None:
-        if self._recorder is not None:
-            self._recorder.want_picture()
 
     def missed(self) -> None:
         if self._recorder is None:
@@ -298,11 +350,13 @@ class _Shard:
             self._bus,
             self._hub.presence,
             fence,
-            lambda: self._source.session_state,
+            self._count,
+            self._state,
             self._clock,
             anew=self._follower.alone,
         )
-        self._source.begin(Term(fence, self._follower.session))
+        self._session, self._dropped = self._follower.session, False
+        self._source.begin(Term(fence, self._session))
 
     def _want(self) -> None:
         now = self._clock.seconds()

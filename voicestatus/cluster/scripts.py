@@ -7,6 +7,8 @@ KEYS[1] is the prefix. Below it, besides what the store keeps there:
     born              Redis' time when it was first seen empty, in milliseconds
     news, news-count  stream of what all nodes hear, and how many there were ever
     inbox:NODE        stream of what one node is asked and answered
+    shards            how many shards there are, for a day after the last node
+    turn:NAME         whose turn it is, for as long as that lasts
     nodes             sorted set: node -> Redis' time at which it counts as dead
     here:NODE         hash: device -> Redis' time at which it came
 """
@@ -120,6 +122,7 @@ local time = now()
 redis.call('ZREMRANGEBYSCORE', P .. 'nodes', '-inf', whole(time - 600000))
 redis.call('ZADD', P .. 'nodes', whole(time + lasts), node)
 redis.call('PEXPIRE', P .. 'here:' .. node, lasts)
+redis.call('PEXPIRE', P .. 'shards', 86400000)
 local nodes = redis.call('ZCOUNT', P .. 'nodes', '(' .. whole(time), '+inf')
 return { whole(born()), redis.call('HLEN', P .. 'here:' .. node), nodes }
 """
@@ -190,7 +193,49 @@ return id
 """
 )
 
+SPREAD: Final = (
+    _PRELUDE
+    + """
+-- ARGV: a number of shards or '', what it replaces ('': none, '*': any), what to tell,
+-- how many to keep. The number that holds, or ''.
+local wished, old = ARGV[1], ARGV[2]
+local count = redis.call('GET', P .. 'shards')
+if wished == '' then return count or '' end
+if count == wished or (count and old ~= '*' and old ~= count) then return count end
+redis.call('SET', P .. 'shards', wished, 'PX', 86400000)
+tell(ARGV[3], ARGV[4])
+return wished
+"""
+)
+
+TURN: Final = (
+    _PRELUDE
+    + """
+-- ARGV: name, node, for how long in ms. How long it is another's yet; '0': it is ours.
+local key = P .. 'turn:' .. ARGV[1]
+local whose = redis.call('GET', key)
+if whose and whose ~= ARGV[2] then
+  return whole(math.max(1, redis.call('PTTL', key)))
+end
+redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
+return '0'
+"""
+)
+
+PASS: Final = (
+    _PRELUDE
+    + """
+-- ARGV: name, node, for how long in ms nobody gets it
+local key = P .. 'turn:' .. ARGV[1]
+local whose = redis.call('GET', key)
+if whose and whose ~= ARGV[2] then return 'lost' end
+if tonumber(ARGV[3]) > 0 then redis.call('SET', key, '', 'PX', ARGV[3])
+else redis.call('DEL', key) end
+return 'done'
+"""
+)
+
 ALL: Final = (
     *(ACQUIRE, RENEW, RELEASE, TELL, LATEST, BEAT, BYE),
-    *(HERE, WHERE, EVERYWHERE, ASK),
+    *(HERE, WHERE, EVERYWHERE, ASK, SPREAD, TURN, PASS),
 )

@@ -7,7 +7,10 @@ from voicestatus.cluster.bus import Bus
 from voicestatus.cluster.leases import TIMERS, Acts, Alone, Leases, Terms
 from voicestatus.cluster.messages import Messages, OwnMessages, Post
 from voicestatus.cluster.relay import OneNode, Relay, Source
+from voicestatus.cluster.spread import AgreedSpread, OwnSpread, Spread
+from voicestatus.cluster.turns import OwnTurns, SharedTurns, Turns
 from voicestatus.core.presence import Event
+from voicestatus.core.session import SessionState
 from voicestatus.core.storage_address import Address, InRedis
 from voicestatus.hub import Hub
 from voicestatus.services import Row
@@ -16,8 +19,12 @@ from voicestatus.services import Row
 class Presences(Protocol):
     """The way of Discord's events to the hubs of all nodes; the port."""
 
-    def attach(self, shard: int, source: Source) -> object:
-        """Begin and end `source` as this node holds the shard or not."""
+    def attach(self, shard: int, source: Source, count: int = 1) -> object:
+        """Begin and end `source` as this node holds that shard of `count` or not."""
+        ...
+
+    def detach(self, shard: int) -> object:
+        """End the shard's source, for good."""
         ...
 
     def deliver(self, shard: int, event: Event) -> object:
@@ -28,6 +35,14 @@ class Presences(Protocol):
         """Whether this node knows what the shard's holder knows, or is that."""
         ...
 
+    def linked(self, shard: int) -> bool:
+        """Whether another node, that this one follows, hears Discord."""
+        ...
+
+    def shared(self, shard: int, state: SessionState) -> bool:
+        """Whether the others can know all that a session's state stands for."""
+        ...
+
 
 class Nodes(Row):
     """The services of one node, in a row; stopped, it hands over all that it holds."""
@@ -36,10 +51,16 @@ class Nodes(Row):
     terms: Terms
     presences: Presences
     messages: Messages
+    spread: Spread
+    turns: Turns
 
     def own_timers(self, acts: Acts) -> None:
         """Let it act on one node alone, whichever that is."""
         self.terms.add(TIMERS, acts)
+
+    def holds_timers(self) -> bool:
+        """Whether it is this node that acts on them, at this very moment."""
+        return self.terms.holds(TIMERS)
 
     def when_emptied(self, refill: Callable[[], object]) -> None:
         """Call `refill` when Redis came back empty: write again what is known."""
@@ -55,6 +76,7 @@ class OnlyNode(Nodes):
         alone = self.terms = Alone()
         self.presences = OneNode(hub, alone)
         self.messages = OwnMessages(node)
+        self.spread, self.turns = OwnSpread(), OwnTurns()
         alone.setServiceParent(self)
 
     def when_emptied(self, refill: Callable[[], object]) -> None:
@@ -63,6 +85,9 @@ class OnlyNode(Nodes):
 
 class OneOfSeveral(Nodes):
     """A node that shares a Redis with others."""
+
+    terms: Leases
+    presences: Relay
 
     def __init__(
         self,
@@ -79,11 +104,18 @@ class OneOfSeveral(Nodes):
         bus = Bus(address, node, reactor)
         leases = self.terms = Leases(bus, lease_s, reactor)
         relay = self.presences = Relay(bus, leases, hub, lease_s, reactor)
-        post = self.messages = self._post = Post(
-            bus, lease_s, reactor, living=leases.share
-        )
+        self.living = 0
+        """How many nodes there are, this one too; 0: not known yet."""
+
+        def living(nodes: int) -> None:
+            self.living = nodes
+            leases.share(nodes)
+
+        post = self.messages = self._post = Post(bus, lease_s, reactor, living=living)
+        spread = self.spread = AgreedSpread(bus, reactor)
+        self.turns = SharedTurns(bus)
         # First what the others need to the very end.
-        for part in (bus, post, relay, leases):
+        for part in (bus, post, spread, relay, leases):
             part.setServiceParent(self)
 
     def when_emptied(self, refill: Callable[[], object]) -> None:

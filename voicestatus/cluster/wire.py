@@ -46,6 +46,8 @@ class Part(msgspec.Struct, frozen=True, tag="p", array_like=True):
     picture: str | None = None
     linked: bool = False
     session: SessionState | None = None
+    count: int = 1
+    """Of how many shards it is one."""
 
 
 class TermBegan(msgspec.Struct, frozen=True, tag="b", array_like=True):
@@ -54,6 +56,7 @@ class TermBegan(msgspec.Struct, frozen=True, tag="b", array_like=True):
     shard: int
     fence: int
     node: str
+    count: int = 1
 
 
 class Released(msgspec.Struct, frozen=True, tag="r", array_like=True):
@@ -69,6 +72,12 @@ class Wanted(msgspec.Struct, frozen=True, tag="w", array_like=True):
     node: str
 
 
+class Spread(msgspec.Struct, frozen=True, tag="c", array_like=True):
+    """From here on there are so many shards."""
+
+    count: int
+
+
 class Told(msgspec.Struct, frozen=True, tag="t", array_like=True):
     """What a room of one node tells the same room of all nodes."""
 
@@ -77,7 +86,7 @@ class Told(msgspec.Struct, frozen=True, tag="t", array_like=True):
     body: bytes
 
 
-News: TypeAlias = Part | TermBegan | Released | Wanted | Told
+News: TypeAlias = Part | TermBegan | Released | Wanted | Spread | Told
 
 
 class Ask(msgspec.Struct, frozen=True, tag="a", array_like=True):

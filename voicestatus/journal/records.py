@@ -14,7 +14,7 @@ from voicestatus.core.errors import StoreError
 from voicestatus.core.guild import Picture, Voice
 from voicestatus.core.ids import GuildId, UserId
 from voicestatus.core.session import SessionState
-from voicestatus.store.documents import Delete, Documents, Put
+from voicestatus.store.documents import ANY, Delete, Documents, Expected, Put
 from voicestatus.store.typed import Typed
 
 SOURCE, GUILD, VOICE = "gateway-session", "presence-guild", "presence-voice"
@@ -90,11 +90,18 @@ class Records:
             {_person(document.id) for document in await listed(VOICE)},
         )
 
-    def source(self, shard: int, source: Source | None) -> Put | Delete:
+    async def version(self, shard: int) -> int | None:
+        """Return that of a shard's session; None: it is not stored."""
+        document = await self._documents.get(SOURCE, str(shard))
+        return None if document is None else document.version
+
+    def source(
+        self, shard: int, source: Source | None, expected: Expected = ANY
+    ) -> Put | Delete:
         id_ = str(shard)
         if source is None:
             return self._sources.deleting(id_)
-        return self._sources.putting(id_, source)
+        return self._sources.putting(id_, source, expected=expected)
 
     def guild(self, id_: GuildId, picture: Picture | None) -> Put | Delete:
         if picture is None:

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.test import iosim
 from zope.interface import implementer
 
+from voicestatus.cluster.turns import OwnTurns
 from voicestatus.core.errors import StoreError
 from voicestatus.discord.gateway.connection import Surroundings
 from voicestatus.discord.gateway.gate import IdentifyGate
@@ -160,11 +161,12 @@ class WatchedStore(MemoryStore):
             raise StoreError("no")
         return await super().get(kind, id_)
 
-    async def write(self, *changes):
+    async def write(self, *changes, fence=None):
         if self.broken:
             raise StoreError("no")
+        version = await super().write(*changes, fence=fence)
         self.writes += changes
-        return await super().write(*changes)
+        return version
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
     def wall():
         return NOW + clock.seconds()
 
-    gate = IdentifyGate(api, store, metrics, clock, wall)
+    gate = IdentifyGate(api, store, OwnTurns(), metrics, clock, wall)
     told, statuses, journal = [], [], FakeJournal()
 
     def shard(resume_from=None, compress=None, deliver=None, intents=129):
@@ -192,8 +194,10 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
             deliver or deliver_to_the_test,
             api=api,
             gate=gate,
-            journal=journal,
-            around=Surroundings(clock, clock.seconds, metrics),
+            memory=journal,
+            around=Surroundings(
+                clock, clock.seconds, metrics, may_write=lambda: world.may_write
+            ),
             endpoint=gateway.endpoint,
             jitter=lambda: 0.5,
             agent="DiscordBot (test)",
@@ -261,6 +265,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
         value=value,
         stop=stopped,
         shard=None,
+        may_write=True,
     )
     yield world
     if world.shard is not None and world.shard.running:

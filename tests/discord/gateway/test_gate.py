@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
-from voicestatus.discord.gateway.identify import BURST, PERIOD_S, Spent
+from voicestatus.core.errors import StoreError
+from voicestatus.discord.gateway.identify import BURST, PERIOD_S, SPACING_S, Spent
 from voicestatus.discord.rest.errors import TokenRefused
 from voicestatus.discord.rest.wire import GatewayBot
 
@@ -56,6 +57,71 @@ def test_who_gives_up_while_waiting_lets_the_next_one_in(world):
     assert third.called
 
 
+class SharedTurn:
+    """Another node's turn, for some seconds."""
+
+    def __init__(self, clock, others_for_s):
+        self.clock, self.free_at = clock, clock.seconds() + others_for_s
+        self.broken = False
+        self.given = []
+
+    async def take(self, name, for_s):
+        assert name == "identify:0"
+        if self.broken:
+            raise StoreError("no")
+        return max(0.0, self.free_at - self.clock.seconds())
+
+    async def give(self, name, after_s):
+        self.given.append((name, after_s))
+
+
+def test_it_waits_for_its_turn_among_the_nodes_and_hands_it_on(world, entering):
+    world.gate._turns = turns = SharedTurn(world.clock, others_for_s=8)
+    permits = entering(0)
+    world.advance(7.9)
+    assert permits == []
+    world.advance(0.2)
+    world.gate.leave(permits[0], identified=True)
+    (again,) = [entering(0)]
+    world.advance(10)
+    world.gate.leave(again[0], identified=False)
+    assert turns.given == [("identify:0", SPACING_S), ("identify:0", 0.0)]
+
+
+def test_while_nobody_can_say_whose_turn_it_is_it_goes_on(world, entering):
+    world.gate._turns = turns = SharedTurn(world.clock, others_for_s=8)
+    turns.broken = True
+    assert len(entering(0)) == 1
+
+
+def test_what_another_node_has_spent_counts(world, entering):
+    (permit,) = entering(0)
+    world.gate.leave(permit, identified=True)
+    now = world.gate._wall()
+    spent = msgspec.json.encode(Spent(now + BURST * PERIOD_S, now))
+    Deferred.fromCoroutine(world.store.put("identify-times", "bot", spent))
+    permits = entering(0)
+    world.advance(PERIOD_S - 0.1)
+    assert permits == []
+    world.advance(0.2)
+    assert len(permits) == 1
+
+
+def test_what_another_node_spends_meanwhile_is_not_overwritten(world, entering):
+    now, write = world.gate._wall(), world.store.write
+    theirs = msgspec.json.encode(Spent(now + 5 * PERIOD_S, now))
+
+    async def after_them(*changes, fence=None):
+        world.store.write = write
+        await world.store.put("identify-times", "bot", theirs)
+        return await write(*changes, fence=fence)
+
+    world.store.write = after_them
+    assert len(entering(0)) == 1
+    last = msgspec.json.decode(world.store.writes[-1].body, type=Spent)
+    assert last.paid_until == now + 6 * PERIOD_S
+
+
 def test_a_permit_that_was_not_used_is_not_paid_for_twice(world, entering):
     for shard in range(5):
         (permit,) = entering(shard)
@@ -71,6 +137,7 @@ def restarted(world):
         world.gate = type(world.gate)(
             world.api,
             world.store,
+            world.gate._turns,
             world.gate._metrics,
             world.clock,
             lambda wall=world.gate._wall: wall() + jumped_s,

@@ -209,6 +209,7 @@ def test_a_close_is_acted_on_though_the_other_side_keeps_tcp_open(world):
     link.dropConnection = lambda abort=False: None
     link.sendClose(4000)
     world.gateway.flush()
+    world.gateway.flush()
     assert len(world.gateway.connects) == 2
     assert not link.gone
     world.advance(2)
@@ -456,6 +457,32 @@ def test_stopping_does_not_wait_for_a_peer_that_does_not_answer(world):
     assert done.called
 
 
+def test_who_may_no_longer_act_says_nothing_and_is_gone(world):
+    world.start()
+    world.ready()
+    link = world.gateway.link
+    said = list(link.heard)
+    world.may_write = False
+    link.say(1)  # asks for a heartbeat
+    world.advance(25)  # and one is due
+    stopped = world.shard.stopService()
+    world.advance(0.1)
+    assert stopped.called
+    assert link.heard == said
+    assert (link.gone, link.closed_with) == (True, 1006)
+
+
+def test_whose_close_is_not_to_be_answered_is_gone_at_once(world):
+    world.start()
+    world.ready()
+    link = world.gateway.link
+    world.may_write = False
+    link.sendClose(4000)
+    world.gateway.flush()
+    world.advance(0.1)
+    assert (link.gone, link.closed_with) == (True, 1006)
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_it_can_be_stopped_before_anything_came_of_it(world, reachable):
     world.gateway.reachable = reachable
@@ -617,6 +644,10 @@ def test_metrics_follow_the_link(world):
     name = "voicestatus_gateway_reconnects_total"
     assert world.value(name, shard="0", cause="reconnect") == 1
     assert world.value("voicestatus_gateway_resumes_total", shard="0") == 1
+    world.stop()
+    for name in ("state", "heartbeat_latency_seconds"):
+        labels = {"voicestatus_gateway_state": "stopped"} if name == "state" else {}
+        assert world.value(f"voicestatus_gateway_{name}", shard="0", **labels) is None
 
 
 def test_a_subscriber_that_left_is_not_told(world):

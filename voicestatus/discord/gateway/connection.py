@@ -74,6 +74,8 @@ class Surroundings:
     monotonic: Callable[[], float]
     metrics: GatewayMetrics
     witness: Witness | None = None
+    may_write: Callable[[], bool] = lambda: True
+    """Whether this node may say anything to Discord at this very moment."""
 
 
 class GatewayConnection(WebSocketClientProtocol):
@@ -96,6 +98,7 @@ class GatewayConnection(WebSocketClientProtocol):
         self._shard_id, self._owner = shard_id, owner
         self._clock, self._now = around.clock, around.monotonic
         self._metrics, self._witness = around.metrics, around.witness
+        self._may_write = around.may_write
         self._arrived_at = 0.0
         self._wake_call: IDelayedCall | None = None
         self._abort_call: IDelayedCall | None = None
@@ -153,6 +156,14 @@ class GatewayConnection(WebSocketClientProtocol):
         # Autobahn answers every close with 1000, which would end the session.
         code = RESUMABLY if code in {None, 1000, 1001} else code
         super().sendCloseFrame(code, reasonUtf8, isReply)
+
+    def sendData(  # noqa: N802 - theirs
+        self, data: bytes, sync: bool = False, chopsize: int | None = None
+    ) -> None:
+        # All that is written comes through here. After a pause of the whole process
+        # timers, and what lies in the socket, are due before the lease's own end.
+        if self._may_write():
+            super().sendData(data, sync, chopsize)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -229,9 +240,9 @@ class GatewayConnection(WebSocketClientProtocol):
 
     def _close(self, code: int, reason: str) -> None:
         self._why = self._why or reason
-        if self.state == self.STATE_OPEN:
+        if self.state == self.STATE_OPEN and self._may_write():
             self.sendClose(code, reason)
-        else:  # no WebSocket yet, or none any more, that could be closed
+        else:  # no WebSocket yet, or none any more, that we could close
             self._abort()
 
     def _over(self, ended: Ended, at: float) -> None:
@@ -239,7 +250,9 @@ class GatewayConnection(WebSocketClientProtocol):
             self._witness.closed(self._session, ended, at)
         self._cancel(self._wake_call)
         if not self.gone.called:
-            self._abort_call = self._clock.callLater(GONE_WITHIN_S, self._abort)
+            # Who may not write cannot take part in the closing.
+            after_s = GONE_WITHIN_S if self._may_write() else 0.0
+            self._abort_call = self._clock.callLater(after_s, self._abort)
         self._owner.ended(ended, self._why)
 
     def _abort(self) -> None:

@@ -1,6 +1,7 @@
 """Whoever wants to identify comes through here: the budget, kept in the store."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from voicestatus.cluster.turns import Turns
 from voicestatus.core.errors import StoreError
 from voicestatus.discord.gateway import identify
 from voicestatus.discord.gateway.identify import Spent
@@ -17,8 +19,9 @@ from voicestatus.discord.gateway.metrics import GatewayMetrics
 from voicestatus.discord.rest.client import RestClient
 from voicestatus.discord.rest.errors import TokenRefused
 from voicestatus.discord.rest.wire import GatewayBot
-from voicestatus.store.documents import Documents
+from voicestatus.store.documents import ANY, Documents, Expected, VersionConflict
 from voicestatus.store.typed import Typed
+from voicestatus.tasks import Tasks
 
 KIND: Final = "identify-times"
 _ID: Final = "bot"
@@ -27,6 +30,9 @@ _FRESH_S: Final = 4.0
 """So long one answer of Discord's serves all shards: it limits how often we may ask."""
 STORE_WITHIN_S: Final = 2.0
 """A store that hangs must not keep us offline."""
+
+TURN_S: Final = 15.0
+"""So long may one node take until it identifies; if it dies, so long others wait."""
 
 T = TypeVar("T")
 
@@ -53,16 +59,21 @@ class IdentifyGate:
         self,
         api: RestClient,
         documents: Documents,
+        turns: Turns,
         metrics: GatewayMetrics,
         clock: IReactorTime,
         wall: Callable[[], float],
     ) -> None:
-        self._api, self._metrics = api, metrics
+        """Take `turns`, by which the gates of all nodes are one."""
+        self._api, self._turns, self._metrics = api, turns, metrics
         self._documents = Typed(documents, KIND, Spent)
         self._clock, self._wall = clock, wall
+        self._tasks = Tasks()
         self._spent: Spent | None = None
+        self._version: Expected = ANY
+        """Of what is stored; ANY: it cannot be read."""
         self._unused = 0
-        self._last_before = 0.0  # by the process before this one
+        self._last_before: float | None = None  # by the process before this one
         self._last: dict[int, float] = {}
         self._locks: dict[int, DeferredLock] = {}
         self._asking = False
@@ -84,6 +95,7 @@ class IdentifyGate:
         permit = None
         try:
             await self._wait(key, explain)
+            await self._wait_for_turn(key)
             # Meanwhile others have identified.
             bot = await self._with_sessions_left(explain)
             self._granted += 1
@@ -100,6 +112,7 @@ class IdentifyGate:
             self._last[permit.key] = self._wall()
         else:
             self._unused += 1
+        self._tasks.spawn("giving a turn", self._give_turn(permit.key, identified))
         self._locks[permit.key].release()
 
     async def _with_sessions_left(self, explain: Callable[[str], object]) -> GatewayBot:
@@ -151,12 +164,11 @@ class IdentifyGate:
 
     async def _wait(self, key: int, explain: Callable[[str], object]) -> None:
         """Wait for our own limits."""
-        if self._spent is None:
-            spent = await self._load()
-            if self._spent is None:  # else another key's shard was first
-                self._spent, self._last_before = spent, spent.last
+        spent = await self._load()
+        if self._last_before is None:  # else another key's shard was first
+            self._last_before = spent.last
         # Asked once: behind a clock that went back the answer stays the same for ever.
-        wait_s = self._wait_s(key, self._spent)
+        wait_s = self._wait_s(key, spent)
         if wait_s > identify.SPACING_S:
             explain(
                 "too many new sessions in a short time; "
@@ -167,27 +179,52 @@ class IdentifyGate:
 
     def _wait_s(self, key: int, spent: Spent) -> float:
         now = self._wall()
-        wait_s = identify.spacing_s(self._last.get(key, self._last_before), now)
+        wait_s = identify.spacing_s(self._last.get(key, self._last_before or 0.0), now)
         return wait_s if self._unused else max(wait_s, identify.wait_s(spent, now))
 
     async def _pay(self) -> None:
         if self._unused:
             self._unused -= 1
             return
-        self._spent = identify.spend(self._spent or Spent(), self._wall())
         # When it fails, what this process remembers still keeps the limits.
+        paid = self._spent or Spent()
         try:
-            await self._in_time(self._documents.put(_ID, self._spent))
+            while True:
+                self._spent = identify.spend(paid, self._wall())
+                put = self._documents.put(_ID, self._spent, expected=self._version)
+                try:
+                    self._version = await self._in_time(put)
+                except VersionConflict:  # another node has paid meanwhile
+                    paid = await self._load()
+                else:
+                    return
         except (StoreError, defer.TimeoutError):
             self._failed("stored")
 
     async def _load(self) -> Spent:
+        """Learn what other nodes, or the process before, have spent."""
         try:
             stored = await self._in_time(self._documents.get(_ID))
         except (StoreError, defer.TimeoutError):
             self._failed("read")
-            return Spent()
-        return Spent() if stored is None else stored.value
+            self._version, found = ANY, Spent()
+        else:
+            self._version = None if stored is None else stored.version
+            found = Spent() if stored is None else stored.value
+        known = self._spent or found
+        self._spent = max(known, found, key=lambda spent: spent.paid_until)
+        return self._spent
+
+    async def _wait_for_turn(self, key: int) -> None:
+        """Wait for the other nodes; without Redis nobody identifies there either."""
+        with suppress(StoreError):
+            while (wait_s := await self._turns.take(_turn(key), TURN_S)) > 0:
+                await deferLater(self._clock, wait_s)
+
+    async def _give_turn(self, key: int, identified: bool) -> None:
+        after_s = identify.SPACING_S if identified else 0.0
+        with suppress(StoreError):  # it ends by itself
+            await self._turns.give(_turn(key), after_s)
 
     def _in_time(self, call: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         return Deferred.fromCoroutine(call).addTimeout(STORE_WITHIN_S, self._clock)
@@ -195,3 +232,7 @@ class IdentifyGate:
     def _failed(self, what: str) -> None:
         self._metrics.store_failures.inc()
         self._log.warn("the times of identifying could not be {what}", what=what)
+
+
+def _turn(key: int) -> str:
+    return f"identify:{key}"

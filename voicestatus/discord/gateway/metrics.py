@@ -54,8 +54,14 @@ class GatewayMetrics:
             ["shard"],
             registry=registry,
         )
+        self._of_links = (self.state, self.latency)
         self.store_failures = Counter(
             "voicestatus_gateway_store_failures",
             "Times of identifying that could not be stored or read.",
             registry=registry,
         )
+
+    def forget_link(self, shard: int) -> None:
+        """Tell nothing of a shard that has no link here."""
+        for metric in self._of_links:
+            metric.remove(shard)

@@ -1,21 +1,23 @@
 """The live link to Discord, all shards of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
-from twisted.application.service import MultiService
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from voicestatus.cluster.service import Nodes
+from voicestatus.cluster.spread import ANY
 from voicestatus.core.errors import ProtocolError
 from voicestatus.core.presence import Event
-from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.connection import (
     Surroundings,
@@ -23,10 +25,11 @@ from voicestatus.discord.gateway.connection import (
     endpoint_to,
 )
 from voicestatus.discord.gateway.gate import IdentifyGate
+from voicestatus.discord.gateway.held import HeldShard
 from voicestatus.discord.gateway.metrics import GatewayMetrics
 from voicestatus.discord.gateway.reconnect import GiveUp, Reconnect
 from voicestatus.discord.gateway.session import Cause, Ended
-from voicestatus.discord.gateway.shard import ShardService
+from voicestatus.discord.gateway.shard import Memory, ShardService
 from voicestatus.discord.gateway.status import State, Status, combined
 from voicestatus.discord.gateway.wire import Login, Verdict
 from voicestatus.discord.rest.client import RestClient, user_agent
@@ -42,11 +45,12 @@ from voicestatus.tasks import Tasks
 _OUTGROWN: Final = "Discord wants more shards"
 
 
-class GatewayService(MultiService):
+class GatewayService(Service):
     """Keeps the bot online and hands on what Discord says, whatever happens.
 
-    Only a refusal that no retry can mend ends it: then `status` says what the owner
-    has to change, and the process lives on.
+    It says of which shards the bot consists; `nodes` says when each is run here. Only
+    a refusal that no retry can mend ends a link: then `status` says what the owner has
+    to change, and the process lives on.
     """
 
     _log = Logger()
@@ -57,28 +61,27 @@ class GatewayService(MultiService):
         token: str,
         api_url: str,
         intents: int,
-        deliver: Callable[[Event, float], object],
+        deliver: Callable[[int, Event, float], object],
         documents: Documents,
         journal: Journal,
+        nodes: Nodes,
         registry: CollectorRegistry,
         reactor: Any,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         jitter: Callable[[], float],
         shard_count: int | None = None,
-        shards: Sequence[int] | None = None,
         compress: str | None = "zstd-stream",
         trust_root: Certificate | None = None,
         witness: Witness | None = None,
     ) -> None:
         """Open nothing yet.
 
-        `deliver` gets each event and the `monotonic` time at which its bytes arrived.
-        The shards begin when `journal` has restored what their sessions stand for.
-        Without `shard_count` there are as many as could be resumed, else as Discord
-        recommends, and more when it insists. Only `shards` of them are run here, if
-        given. `jitter` draws from [0, 1). `trust_root` stands in for the system's
-        authorities.
+        `deliver` gets a shard's event and the `monotonic` time at which its bytes
+        arrived. The shards begin when `journal` has restored what their sessions stand
+        for. Without `shard_count` there are as many as other nodes have or could be
+        resumed, else as Discord recommends, and more when it insists. `jitter` draws
+        from [0, 1). `trust_root` stands in for the system's authorities.
         """
         super().__init__()
         release = version("voicestatus")
@@ -92,8 +95,11 @@ class GatewayService(MultiService):
             trust_root=trust_root,
         )
         metrics = GatewayMetrics(registry)
-        self._gate = IdentifyGate(self._api, documents, metrics, reactor, wall)
-        self._journal, self._jitter, self._clock = journal, jitter, reactor
+        self._gate = IdentifyGate(
+            self._api, documents, nodes.turns, metrics, reactor, wall
+        )
+        self._journal, self._nodes = journal, nodes
+        self._jitter, self._clock = jitter, reactor
         allow_plain = not api_url.startswith("https:")
 
         def endpoint(url: str) -> IStreamClientEndpoint:
@@ -101,14 +107,20 @@ class GatewayService(MultiService):
                 url, reactor, trust_root=trust_root, allow_plain=allow_plain
             )
 
-        def shard(shard_id: int, count: int) -> ShardService:
+        def link(shard: int, count: int, memory: Memory) -> ShardService:
             return ShardService(
-                Login(token, intents, (shard_id, count)),
-                deliver,
+                Login(token, intents, (shard, count)),
+                partial(deliver, shard),
                 api=self._api,
                 gate=self._gate,
-                journal=journal,
-                around=Surroundings(reactor, monotonic, metrics, witness),
+                memory=memory,
+                around=Surroundings(
+                    reactor,
+                    monotonic,
+                    metrics,
+                    witness,
+                    partial(nodes.terms.lasts, shard),
+                ),
                 endpoint=endpoint,
                 jitter=jitter,
                 agent=user_agent(release),
@@ -116,49 +128,60 @@ class GatewayService(MultiService):
                 compress=compress,
             )
 
-        self._make_shard = shard
-        self._fixed_count, self._ours = shard_count, shards
+        self._make_link = link
+        self._fixed_count = shard_count
         self._count = 0
-        self._shards: dict[int, ShardService] = {}
+        self._shards: list[HeldShard] = []
         self._own: Status | None = Status(State.WAITING)
         """While it is not about the shards but about their number."""
+        self._closing: set[Deferred[None]] = set()
         self._tasks = Tasks()
+        nodes.spread.follow(self._changed)
 
     @property
     def status(self) -> Status:
         """How the link is: that of the shard that is worst off."""
-        of_shards = [shard.status for shard in self._shards.values()]
-        return combined(of_shards if self._own is None else [self._own, *of_shards])
+        of_shards = [shard.status for shard in self._shards]
+        if (own := self._own) is None:
+            return combined(of_shards)
+        if own.problem is None:
+            own = replace(own, problem=self._nodes.spread.problem)
+        return combined([own, *of_shards])
 
-    def session_state(self, shard_id: int) -> SessionState | None:
-        """What a Resume of that shard needs as of now.
-
-        Within `deliver` it includes the event that is being delivered.
-        """
-        return self._shards[shard_id].session_state
+    @property
+    def in_step(self) -> bool:
+        """Whether this node knows of every shard what its holder knows."""
+        return all(map(self._nodes.presences.in_step, range(self._count)))
 
     def startService(self) -> None:
         super().startService()
         self._tasks.spawn("sharding", self._begin())
 
     def stopService(self) -> Deferred[None]:
-        """Close resumably; fires when the connections are closed."""
-        stopping = super().stopService()
+        """Fire when the connections are closed; the links must have ended before."""
+        super().stopService()
         self._tasks.cancel()
+        return Deferred.fromCoroutine(self._closed())
 
-        async def stop() -> None:
-            await stopping
-            await self._api.close()
+    async def _closed(self) -> None:
+        for closing in tuple(self._closing):
+            await closing
+        await self._api.close()
 
-        return Deferred.fromCoroutine(stop())
+    def _wait_for(self, closing: Deferred[None]) -> None:
+        self._closing.add(closing)
+        closing.addErrback(lambda f: self._log.failure("a link did not close", f))
+        closing.addCallback(lambda _: self._closing.discard(closing))
 
     # ---- how many shards -----------------------------------------------------------
 
     async def _begin(self) -> None:
         resumable = await self._journal.shard_count()
-        count = self._fixed_count or resumable or await self._recommended()
-        if count is not None:
-            self._spread(count)
+        spread, fixed = self._nodes.spread, self._fixed_count
+        wished = fixed or await spread.current() or resumable
+        wished = wished or await self._recommended()
+        if wished is not None:
+            self._changed(await spread.agree(wished, ANY if fixed else None))
 
     def _outgrown(self) -> None:
         if self._own is None:  # else it is being done
@@ -166,37 +189,47 @@ class GatewayService(MultiService):
             self._tasks.spawn("sharding anew", self._spread_anew())
 
     async def _spread_anew(self) -> None:
+        before = self._count
         count = await self._recommended()
-        if count is None:
+        if count is not None:
+            self._log.warn(
+                "Discord wants more shards: {before} become {count}",
+                before=before,
+                count=count,
+            )
+            self._changed(await self._nodes.spread.agree(count, before))
+
+    def _changed(self, count: int) -> None:
+        """Go by so many; what was known of the guilds stands until it is told."""
+        if count == self._count and self._own is None:
             return
-        self._log.warn(
-            "Discord wants more shards: {before} become {count}",
-            before=self._count,
-            count=count,
-        )
-        for shard in self._shards.values():
-            shard.stopService().addBoth(self._part_with, shard)
-        self._spread(count)
-
-    @staticmethod
-    def _part_with(result: object, closed: ShardService) -> object:
-        # Not before: who stops the program waits for it, too.
-        closed.disownServiceParent()
-        return result
-
-    def _spread(self, count: int) -> None:
-        """Begin with so many; what was known of the guilds stands until it is told."""
+        if self._fixed_count not in {None, count}:
+            self._log.warn(
+                "there are {count} shards: a node that was started later says so",
+                count=count,
+            )
+        presences = self._nodes.presences
+        for shard in range(self._count):
+            presences.detach(shard)
         self._count, self._own = count, None
-        ids = range(count) if self._ours is None else self._ours
-        self._shards = {id_: self._make_shard(id_, count) for id_ in ids}
-        self._journal.keep(count, self._shards)
-        for shard in self._shards.values():
-            shard.setServiceParent(self)
+        self._journal.spread(count)
+        self._shards = [
+            HeldShard(
+                shard,
+                partial(self._make_link, shard, count),
+                self._journal,
+                presences,
+                self._wait_for,
+            )
+            for shard in range(count)
+        ]
+        for shard, held in enumerate(self._shards):
+            presences.attach(shard, held, count)
 
     async def _recommended(self) -> int | None:
-        """Ask until Discord names more than there are; None: it refuses the token."""
+        """Ask until Discord names more than there are; None: that is settled."""
         reconnect = Reconnect()
-        while True:
+        while self._own is not None:  # else another node knows
             ended = Ended(Cause.UNREACHABLE, None)
             try:
                 count = (await self._gate.ask()).shards
@@ -217,3 +250,4 @@ class GatewayService(MultiService):
                 self._own = Status(State.STOPPED, sentence)
                 return None
             await deferLater(self._clock, plan.after_s)
+        return None

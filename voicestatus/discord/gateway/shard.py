@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.application.service import Service
 from twisted.internet import defer
@@ -33,11 +33,23 @@ from voicestatus.discord.rest.errors import (
     DiscordUnreachable,
     TokenRefused,
 )
-from voicestatus.journal.service import Journal
 from voicestatus.tasks import Tasks
 
 CONNECT_AT_LAST_S: Final = 30.0
 """With finding the name and all its addresses; an endpoint bounds each one alone."""
+
+
+class Memory(Protocol):
+    """What outlives a shard's connections."""
+
+    async def restored(self, shard: int) -> SessionState | None:
+        """Return the session to begin with, which survives this process."""
+        ...
+
+    def mark(self) -> object:
+        """Store the session's state: it is another."""
+        ...
+
 
 Tell = Callable[[Status], object]
 
@@ -54,7 +66,7 @@ class ShardService(Service):
         *,
         api: RestClient,
         gate: IdentifyGate,
-        journal: Journal,
+        memory: Memory,
         around: Surroundings,
         endpoint: Callable[[str], IStreamClientEndpoint],
         jitter: Callable[[], float],
@@ -66,7 +78,7 @@ class ShardService(Service):
         self._login, self._deliver = login, deliver
         self._shard_id = login.shard[0]
         self._api, self._gate = api, gate
-        self._journal = journal
+        self._memory = memory
         self._around, self._clock = around, around.clock
         self._metrics = around.metrics
         self._endpoint, self._jitter = endpoint, jitter
@@ -143,7 +155,7 @@ class ShardService(Service):
                 pass
 
     def keep(self) -> None:
-        self._journal.mark()
+        self._memory.mark()
 
     def ended(self, ended: Ended, why: str) -> None:
         self._log.info(
@@ -158,14 +170,14 @@ class ShardService(Service):
             return
         problem = None if ended.held_s is not None else _problem(ended, why)
         self._become(State.WAITING, problem or self._problem)
-        self._journal.mark()
+        self._memory.mark()
         self._ended.callback(ended)
 
     # ---- the life of the link ------------------------------------------------------
 
     async def _live(self) -> None:
         if self._session is None:
-            self._stored = await self._journal.restored(self._shard_id)
+            self._stored = await self._memory.restored(self._shard_id)
         reconnect = Reconnect()
         plan: Attempt | GiveUp = reconnect.first(self.session_state)
         while isinstance(plan, Attempt):
@@ -257,6 +269,7 @@ class ShardService(Service):
         for connection in leaving:
             connection.leave()
         self._become(State.STOPPED)
+        self._metrics.forget_link(self._shard_id)
         # Each aborts by itself when its peer does not close.
         await DeferredList([connection.gone for connection in leaving])
 
