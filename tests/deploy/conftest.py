@@ -279,6 +279,7 @@ def deployed() -> SimpleNamespace:
         Server=Server, Sign=Sign, Process=Process, get=get, listens=listens,
         free_port=free_port, trusting=trusting, DEPLOY=DEPLOY, HOST=HOST,
         ACCEPT=ACCEPT, DEADLINE_S=DEADLINE_S, eventually=eventually,
+        running=running,
     )  # fmt: skip
 
 

@@ -1,16 +1,19 @@
 """Lights that a test sets, a clock, and devices that speak in bytes."""
 
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import md5, sha256
 from itertools import count
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
 from prometheus_client import CollectorRegistry
 from twisted.internet import endpoints, task
@@ -30,15 +33,20 @@ from zope.interface import implementer
 
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.admission import Limits
+from voicestatus.core.chip import Chip
 from voicestatus.core.errors import StoreError
 from voicestatus.core.fleet import Enrolment
 from voicestatus.core.lights import Light, RuleText
+from voicestatus.core.manifest import Manifest, sign
+from voicestatus.core.release import release_id
 from voicestatus.devices import service
 from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import DIRECT, QUEUED
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.registry import Registry
 from voicestatus.devices.service import BEAT_S, DeviceFactory, DeviceService
+from voicestatus.devices.wire import Offer
+from voicestatus.simulator.images import make_image
 from voicestatus.store.documents import Change
 from voicestatus.store.memory import MemoryStore
 from voicestatus.web.front import Front, UpgradeResource
@@ -154,6 +162,11 @@ class CountingStore(MemoryStore):
             raise StoreError(self.problem_with_reads)
         return await super().list(kind, parent)
 
+    async def get(self, kind, id_):
+        if self.problem_with_reads is not None:
+            raise StoreError(self.problem_with_reads)
+        return await super().get(kind, id_)
+
     async def write(self, *changes: Change) -> int:
         self.writes.append(changes)
         if self.gate is not None:
@@ -239,6 +252,33 @@ def devices(lights, clock, metrics, door, table, wall) -> Iterator[DeviceFactory
     running.stopService()
     clock.advance(service.LEAVE_WITHIN_S)
     factory.cut_off()
+
+
+@pytest.fixture(scope="session")
+def offer() -> Offer:
+    """The offer of the documentation and of the vectors: an image, really signed."""
+    image = make_image(Chip.ESP8266, 412_000, version="1.5.0", build=15)
+    digest = sha256(image).hexdigest()
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    manifest = Manifest(
+        chip=Chip.ESP8266,
+        version="1.5.0",
+        build=15,
+        floor=14,
+        size_bytes=len(image),
+        sha256=digest,
+    )
+    release = release_id(Chip.ESP8266, 15, digest)
+    return Offer(
+        release=release,
+        path=f"/ota/images/{release}/Zk3vN0c8Qm1xT5yRb7uE2pLw9sHd4aJgKf6iOqXnVtM",
+        md5=md5(image).hexdigest(),
+        chip=Chip.ESP8266,
+        version="1.5.0",
+        size_bytes=len(image),
+        sha256=digest,
+        manifest=b64encode(sign(manifest, key)).decode(),
+    )
 
 
 @pytest.fixture

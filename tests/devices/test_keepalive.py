@@ -14,7 +14,7 @@ def test_each_is_pinged_once_in_a_round_and_never_all_at_once():
     fleet = {Device() for _ in range(300)}
     for device in fleet:
         wheel.add(device)
-    turns = [wheel.turn()[0] for _ in range(30)]
+    turns = [wheel.turn(0.0)[0] for _ in range(30)]
     assert [len(pinged) for pinged in turns] == [10] * 30
     assert {device for pinged in turns for device in pinged} == fleet
 
@@ -23,9 +23,9 @@ def test_who_leaves_two_pings_unanswered_is_dead():
     wheel = PingWheel[Device](slots=1)
     device = Device()
     wheel.add(device)
-    assert wheel.turn() == ([device], [])
-    assert wheel.turn() == ([device], [])
-    assert wheel.turn() == ([], [device])
+    assert wheel.turn(0.0) == ([device], [])
+    assert wheel.turn(0.0) == ([device], [])
+    assert wheel.turn(0.0) == ([], [device])
 
 
 def test_a_sign_of_life_between_two_pings_is_enough():
@@ -33,8 +33,8 @@ def test_a_sign_of_life_between_two_pings_is_enough():
     device = Device()
     wheel.add(device)
     for _ in range(5):
-        wheel.turn()
-        assert wheel.turn() == ([device], [])
+        wheel.turn(0.0)
+        assert wheel.turn(0.0) == ([device], [])
         device.missed = 0
 
 
@@ -44,7 +44,7 @@ def test_who_has_left_is_not_pinged():
     wheel.add(device)
     wheel.remove(device)
     wheel.remove(device)
-    assert [wheel.turn() for _ in range(3)] == [([], [])] * 3
+    assert [wheel.turn(0.0) for _ in range(3)] == [([], [])] * 3
     assert (len(wheel), list(wheel)) == (0, [])
 
 

@@ -203,7 +203,7 @@ def test_while_the_table_is_not_read_an_own_token_is_not_refused(
     line.talk.say(masked(9))
     assert line.heard() == PONG
     store.problem_with_reads = None
-    unread.when_loaded().addCallback(devices._judge_again)
+    unread.judge_again_by(devices._judge_again)
     pass_time(1)
     clock.advance(0)
     assert line.heard() == OK + ON

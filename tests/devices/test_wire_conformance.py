@@ -54,12 +54,23 @@ def light_of(text: str) -> Light:
 
 
 @pytest.fixture
-def admin(table) -> Callable[[str], object]:
+def table(make_table):
+    return make_table(public_url="http://sign.example:8080")
+
+
+@pytest.fixture
+def admin(table, offer) -> Callable[[str], object]:
     """Do what an admin does, in the words of the vectors."""
 
     def act(text: str) -> object:
         what, id_ = text.split()
+        if id_ == "stranger":
+            (id_,) = [each.id for each in table.devices() if not each.enrolled]
         match what:
+            case "offer":
+                return table.offer(id_, offer)
+            case "probe":
+                return table.probe(id_, "/ota/images/probe/nonce")
             case "identify":
                 return table.command(id_, {"type": "identify", "seconds": 5})
             case "reboot":

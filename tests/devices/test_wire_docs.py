@@ -20,8 +20,17 @@ ID = "246F28A1B2C3"
 
 
 @pytest.fixture
-def happen(table, lights):
+def table(make_table):
+    return make_table(public_url="https://signs.example")
+
+
+@pytest.fixture
+def happen(table, lights, offer):
     """Let happen what stands between the messages."""
+
+    def stranger():
+        (name,) = [each.id for each in table.devices() if not each.enrolled]
+        return name
 
     def command(**text):
         return lambda: table.command(ID, text)
@@ -38,6 +47,13 @@ def happen(table, lights):
         ),
         "an admin sends identify": command(type="identify", seconds=5),
         "an admin sends reboot": command(type="reboot"),
+        "release 1.5.0 is rolled out": lambda: table.offer(ID, offer),
+        "release 1.5.0 is rolled out to an old device": lambda: table.offer(
+            stranger(), offer
+        ),
+        "an admin probes the device": lambda: table.probe(
+            stranger(), "/ota/images/probe/qXnVtMZk3vN0c8Qm1xT5yRb7uE2pLw9sHd4aJgKf6iO"
+        ),
         "an admin sends config": command(type="config", brightness=120),
     }
 

@@ -1,13 +1,8 @@
 """Stores of every kind, started and stopped around a test; a real Redis among them."""
 
-import shutil
-import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -26,122 +21,15 @@ from voicestatus.store.sqlite import SqliteStore
 Started = Callable[..., SqliteStore]
 StartedUrl = Callable[[str], Store]
 
-STARTS_WITHIN_S = 20.0
 PASSWORD = "open:sésame/@?"
 QUOTED = "open%3As%C3%A9same%2F%40%3F"
 
 
-def any_free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class RedisServer:
-    """One redis-server in a folder of its own, on a port of loopback."""
-
-    def __init__(self, folder: Path, *options: str, port_option: str = "port") -> None:
-        self.folder, self.port = folder, any_free_port()
-        self._options = (
-            *(f"--{port_option}", str(self.port), "--bind", "127.0.0.1"),
-            *("--dir", str(folder), "--save", "", "--appendonly", "yes"),
-            *options,
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *more: str, wait: bool = True) -> None:
-        self.start_with(*self._options, *more, wait=wait)
-
-    def start_with(self, *arguments: str, wait: bool = True) -> None:
-        command = ["redis-server", *arguments]
-        with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        if wait:
-            self.wait_until_reachable()
-
-    def wait_until_reachable(self) -> None:
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                assert time.monotonic() < deadline, self.log()
-                time.sleep(0.02)
-            else:
-                return
-
-    def log(self) -> str:
-        return (self.folder / "redis.log").read_text()
-
-    def send(self, what: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(what)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def ask(self, *command: str) -> bytes:
-        """Send one command as an operator would; return the raw answer."""
-        words = [word.encode() for word in command]
-        parts = [b"*%d\r\n" % len(words)]
-        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
-        with socket.create_connection(("127.0.0.1", self.port), 5) as link:
-            link.sendall(b"".join(parts))
-            return link.recv(65536)
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    return any_free_port
-
-
 @pytest.fixture(scope="session")
-def redis_server_program() -> str:
-    found = shutil.which("redis-server")
-    assert found, "redis-server is not installed: `make test` installs it"
-    return found
-
-
-@pytest.fixture(scope="session")
-def redis(redis_server_program: str) -> Iterator[RedisServer]:
-    """A Redis that all tests share: each takes a prefix of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder))
-        server.start()
-        yield server
-        server.kill()
-
-
-@pytest.fixture
-def make_redis(
-    redis_server_program: str, tmp_path: Path
-) -> Iterator[Callable[..., RedisServer]]:
-    """Make redis-servers that are the test's own; it starts and kills them."""
-    servers: list[RedisServer] = []
-
-    def make(*options: str, **more: Any) -> RedisServer:
-        folder = tmp_path / f"redis{len(servers)}"
-        folder.mkdir()
-        servers.append(RedisServer(folder, *options, **more))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.kill()
-
-
-@pytest.fixture(scope="session")
-def redis_with_password(redis_server_program: str) -> Iterator[RedisServer]:
+def redis_with_password(redis_server: Any) -> Iterator[Any]:
     """A Redis whose one user is the one that docs/storage.md makes."""
     with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder))
+        server = redis_server(Path(folder))
         rules = acl_of_the_page().replace("PASSWORD", PASSWORD)
         acl = Path(folder) / "users.acl"
         acl.write_text(f"user default off\n{rules}\n")
@@ -157,7 +45,7 @@ def acl_of_the_page() -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_with_tls(redis_server_program: str) -> Iterator[RedisServer]:
+def redis_with_tls(redis_server: Any) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_certificate(folder, lambda: datetime.now(UTC))
@@ -167,7 +55,7 @@ def redis_with_tls(redis_server_program: str) -> Iterator[RedisServer]:
         ]
         options += ["--tls-ca-cert-file", str(folder / "ca.pem")]
         options += ["--tls-auth-clients", "no", "--port", "0"]
-        server = RedisServer(folder, *options, port_option="tls-port")
+        server = redis_server(folder, *options, port_option="tls-port")
         server.start()
         yield server
         server.kill()

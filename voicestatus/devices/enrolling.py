@@ -71,6 +71,14 @@ class Enrolling:
         """Whether a stranger's hello is not answered yet."""
         return here in self._asking or here in self._early
 
+    def standing(self, id_: str) -> Standing:
+        """Judge who knows no more than the shared token, and says it is this device."""
+        record = self._table.get(id_)
+        full = record is None and len(self._table) >= self._max_devices
+        if full or not self._table.is_open(id_):
+            return Standing.STRANGER
+        return standing(record, self._enrolment)
+
     def offer(self, here: Here) -> bool:
         """Get a known device a token if it should have one more."""
         if here.given or not self._misses(here):
@@ -112,7 +120,7 @@ class Enrolling:
 
     def _answer(self, here: Here) -> None:
         id_ = here.said_id
-        outcome = self._standing(id_)
+        outcome = self.standing(id_)
         match outcome:
             case Standing.USED:
                 self.refuse(here, outcome.value, f"device {id_} has its own token")
@@ -128,13 +136,6 @@ class Enrolling:
             case Standing.WAITS | Standing.ENROLS:
                 self._ask(here)
 
-    def _standing(self, id_: str) -> Standing:
-        record = self._table.get(id_)
-        full = record is None and len(self._table) >= self._max_devices
-        if full or id_ in self._table.unreadable:
-            return Standing.STRANGER
-        return standing(record, self._enrolment)
-
     def _ask(self, here: Here) -> None:
         self._asking[here] = None
         self._table.wake()
@@ -142,17 +143,17 @@ class Enrolling:
     def _misses(self, here: Here) -> bool:
         """Whether a known device should have a token that it has not."""
         record = self._table.get(here.id)
-        if record is None or here.protocol < 2:
+        if record is None or here.protocol < 2 or not self._table.is_open(here.id):
             return False
         if here.digest is None:
-            return self._standing(here.id) is Standing.ENROLS
+            return self.standing(here.id) is Standing.ENROLS
         held = any(token.digest == here.digest for token in record.tokens)
         return held and wants_newer(record, here.digest)
 
     def _gets_token(self, here: Here) -> bool:
         if here.known:
             return self._misses(here)
-        return self._standing(here.said_id) is Standing.ENROLS
+        return self.standing(here.said_id) is Standing.ENROLS
 
     def _wish(self, here: Here) -> "TokenWish | None":
         """Decide what to store for who asks; None: nothing any more."""
@@ -165,7 +166,7 @@ class Enrolling:
                 return self._with_token(here, record)
             here.welcome()
             return None
-        match self._standing(id_):
+        match self.standing(id_):
             case Standing.ENROLS:
                 return self._with_token(here, record)
             case Standing.WAITS if record is None:

@@ -50,6 +50,7 @@ class Here:
     __slots__ = (
         *("_reported_at", "_since", "_status", "boot", "connection", "digest"),
         *("given", "hello", "id", "known", "protocol", "reconnects", "rich"),
+        "rtt_ms",
     )
 
     def __init__(
@@ -68,6 +69,8 @@ class Here:
         """Whether it wants to know more than `1` and `0`."""
         self.given = False
         """Whether it was sent a token: one is enough for one connection."""
+        self.rtt_ms: int | None = None
+        """How long its last pong took; up to 256 it costs no memory."""
         self._since: float | None = since
         self._status = _NO_STATUS
         self._reported_at: float | None = None
@@ -87,6 +90,7 @@ class Here:
             path="" if connection is None else connection.dialled,
             connected_at=self._since,
             reconnects=self.reconnects,
+            rtt_ms=self.rtt_ms,
             rssi_dbm=status.rssi_dbm,
             heap_free_b=status.heap_free_b,
             uptime_s=status.uptime_s,

@@ -34,6 +34,8 @@ class PingWheel(Generic[P]):
 
     def __init__(self, slots: int) -> None:
         self._slots: list[set[P]] = [set() for _ in range(slots)]
+        self._turned_s = [0.0] * slots
+        """When each slot's members were pinged last: one number for all of them."""
         self._at = self._newest = 0
 
     def add(self, peer: P) -> None:
@@ -46,12 +48,13 @@ class PingWheel(Generic[P]):
     def remove(self, peer: P) -> None:
         self._slots[peer.slot].discard(peer)
 
-    def turn(self) -> tuple[list[P], list[P]]:
+    def turn(self, now_s: float) -> tuple[list[P], list[P]]:
         """Turn by a slot; return whom to ping, and who is dead.
 
         Dead is who has left two pings unanswered.
         """
         self._at = (self._at + 1) % len(self._slots)
+        self._turned_s[self._at] = now_s
         alive, dead = [], []
         for peer in self._slots[self._at]:
             if peer.missed >= MAX_MISSED:
@@ -60,6 +63,10 @@ class PingWheel(Generic[P]):
                 peer.missed += 1
                 alive.append(peer)
         return alive, dead
+
+    def turned_s(self, slot: int) -> float:
+        """Return when the members of a slot were pinged last."""
+        return self._turned_s[slot]
 
     def __len__(self) -> int:
         return sum(map(len, self._slots))

@@ -151,6 +151,10 @@ class DeviceProtocol(FrameProtocol):
         now = self.factory.now()
         self._perform(self.session.text(payload, self.address or "", now))
 
+    def onPong(self, payload: bytes) -> None:  # noqa: ARG002 - Autobahn's
+        if self.here is not None:
+            self.here.rtt_ms = self.factory.ms_since_ping(self)
+
     def onPing(self, payload: bytes) -> None:
         if self.state != self.STATE_OPEN:
             return  # nothing may follow a close frame
@@ -238,7 +242,7 @@ class DeviceProtocol(FrameProtocol):
                     verdict, now = factory.registry.judge(token), factory.now()
                     self._perform(self.session.judged(verdict, self.address or "", now))
                 case Hear(text):
-                    factory.later.add(partial(self._read, text))
+                    factory.later.add(partial(self._read, text, self.here))
                 case Refuse(reason):
                     self.path.put(self.transport, NOAUTH)
                     factory.turned_away(self, reason.value)
@@ -251,11 +255,12 @@ class DeviceProtocol(FrameProtocol):
                 case Remove():
                     self.go_away(REMOVED)
 
-    def _read(self, text: bytes) -> None:
-        if not self.session.read(text) or self.here is None:
+    def _read(self, text: bytes, here: Here | None) -> None:
+        # What it said last counts, too, of a device that is gone by now.
+        if not self.session.read(text) or here is None:
             return
         try:
-            self._take(decode(text), self.here)
+            self._take(decode(text), here)
         except ProtocolError as e:
             self.factory.metrics.invalid_texts.inc()
             self.complaints += 1
@@ -270,7 +275,7 @@ class DeviceProtocol(FrameProtocol):
             case Status():
                 registry.status(here, message)
             case OtaReport():
-                pass
+                registry.report(here, message)
 
 
 def _dialled(request: Accepted) -> str:
@@ -318,7 +323,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._turned_away, self._refused, self._violated = Seldom(), Seldom(), Seldom()
         metrics.connections.set_function(lambda: self.connected)
         metrics.held.set_function(lambda: len(self.held))
-        registry.when_loaded().addCallback(self._judge_again)
+        registry.judge_again_by(self._judge_again)
 
     @property
     def flips(self) -> int:
@@ -422,7 +427,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
             self.fanout.leave(device)
             self.registry.depart(here)
 
-    def _judge_again(self, _: None) -> None:
+    def _judge_again(self) -> None:
         for device in tuple(self.waiting):
             self.later.add(device.judge_again)
 
@@ -430,11 +435,16 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
 
     def beat(self) -> None:
         """Ping those whose turn it is. Called every `BEAT_S` seconds."""
-        alive, dead = self.wheel.turn()
+        alive, dead = self.wheel.turn(self.now())
         self._each(alive, DeviceProtocol.ping)
         self._each(dead, DeviceProtocol.give_up)
         self.box.forgive(self.now())
         self.swaps.forgive(self.now())
+
+    def ms_since_ping(self, device: DeviceProtocol) -> int:
+        # A device may send pongs that nobody asked for.
+        since_s = self.now() - self.wheel.turned_s(device.slot)
+        return round(1e3 * min(since_s, PING_EVERY_S))
 
     def settle(self) -> bool:
         """End those whose time is over, a slice of them; True: there may be more."""

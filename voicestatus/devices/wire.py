@@ -5,6 +5,7 @@ docs/wire-device.md describes it; tests/fixtures/wire-device-v*.txt hold it as b
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ from msgspec import (
 )
 from msgspec.json import Decoder, Encoder
 
+from voicestatus.core.chip import Chip
 from voicestatus.core.errors import ProtocolError
 from voicestatus.core.lights import EVERYTHING, Light, RuleText
 
@@ -292,3 +294,86 @@ def command_text(command: Mapping[str, object]) -> bytes:
     if len(text) > MAX_COMMAND_BYTES:
         raise ProtocolError(f"command: more than {MAX_COMMAND_BYTES} bytes")
     return text
+
+
+# ---- updates -----------------------------------------------------------------------
+
+OTA_CAPABILITY = "ota-ed25519"
+"""Of devices that check a release's signature before they take it."""
+MAX_OLD_OFFER_BYTES = 511
+"""Old devices take offers apart in 768 bytes (main.cpp:652); this fits for sure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A release that a device is to fetch from `path`, and install."""
+
+    release: str
+    path: str
+    md5: str
+    chip: Chip
+    version: str
+    size_bytes: int
+    sha256: str
+    manifest: str
+    """What was signed, and the signature, in base64."""
+
+
+class _Ota(Struct, tag="ota", frozen=True):
+    release: str
+    url: str
+    md5: str
+    chip: str
+    version: str
+    size: int
+    sha256: str
+    manifest: str
+
+
+class _OldOta(Struct, tag="ota", frozen=True):
+    url: str
+    md5: str
+    chip: str
+
+
+def offer_text(offer: Offer, server: str) -> bytes:
+    """Say it to a device of version 2, which takes only the path of the address.
+
+    `server` is the address before it, such as `https://signs.example`, or empty.
+    """
+    return encode(
+        _Ota(
+            offer.release,
+            server + offer.path,
+            offer.md5,
+            offer.chip.updater,
+            offer.version,
+            offer.size_bytes,
+            offer.sha256,
+            offer.manifest,
+        )
+    )
+
+
+def old_offer_text(offer: Offer, server: str) -> bytes:
+    """Say it to a device of version 1.
+
+    It always has an MD5: an ESP8266 keeps the one of a failed update until it starts
+    anew, and would check the next update against that. Source: main.cpp:521-524,
+    ESP8266httpUpdate.cpp:225-230.
+
+    :raises ProtocolError: it is longer than such a device can read.
+    """
+    old = _OldOta(server + offer.path, offer.md5, offer.chip.updater)
+    text = encode(old)
+    if len(text) > MAX_OLD_OFFER_BYTES:
+        raise ProtocolError(
+            f"the offer has {len(text)} bytes; an old device reads"
+            f" {MAX_OLD_OFFER_BYTES}"
+        )
+    return text
+
+
+def old_probe_text(address: str) -> bytes:
+    """Ask a device of version 1 to ask for an update. Source: main.cpp:637-645."""
+    return f"OTA:{address}".encode()
