@@ -41,7 +41,58 @@ def device(id_: str, **how: Any) -> dict[str, Any]:
         "heapFreeB": None,
         "uptimeS": None,
         "reconnects": 0,
+        "rttMs": None,
         "tokens": [],
+    } | how
+
+
+def release(id_: str, **how: Any) -> dict[str, Any]:
+    """Make what `GET /firmware/releases/:id` answers."""
+    return {
+        "id": id_,
+        "chip": "esp32",
+        "board": "",
+        "version": "1.4.0",
+        "build": 14,
+        "minBuild": 0,
+        "floor": 0,
+        "notAfter": None,
+        "sizeBytes": 400_000,
+        "sha256": "0f" * 32,
+        "md5": "a0" * 16,
+        "manifest": "",
+        "channel": "stable",
+        "legacy": False,
+        "notes": "",
+        "addedAt": "2026-11-21T11:00:00Z",
+        "needed": False,
+    } | how
+
+
+def rollout(id_: str, **how: Any) -> dict[str, Any]:
+    """Make what `GET /firmware/rollouts/:id` answers."""
+    return {
+        "id": id_,
+        "name": "",
+        "releases": ["esp32-14-0f0f0f0f"],
+        "status": "running",
+        "why": "",
+        "reason": "",
+        "failures": [],
+        "createdAt": "2026-11-21T11:00:00Z",
+        "endedAt": None,
+        "stage": 0,
+        "soakUntil": None,
+        "stages": [
+            {"size": 1, "touched": 1, "confirmed": 0, "failed": 0},
+            {"size": 12, "touched": 0, "confirmed": 0, "failed": 0},
+        ],
+        "counts": {"offered": 1, "pending": 11},
+        "undoneBy": [],
+        "plan": {},
+        "failed": [],
+        "failedBy": {},
+        "skippedBy": {},
     } | how
 
 
@@ -76,7 +127,9 @@ def handler_of(api: FakeApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(size)) if size else None
+            body: Any = self.rfile.read(size) if size else None
+            if self.headers.get("Content-Type") == "application/json":
+                body = json.loads(body)
             token = self.headers.get("Authorization")
             status, answer = api.take(self.command, self.path, token, body)
             content = b"" if answer is None else answer
@@ -137,6 +190,16 @@ def cli(api: FakeApi) -> Cli:
 @pytest.fixture
 def make_device() -> Any:
     return device
+
+
+@pytest.fixture
+def make_release() -> Any:
+    return release
+
+
+@pytest.fixture
+def make_rollout() -> Any:
+    return rollout
 
 
 @pytest.fixture

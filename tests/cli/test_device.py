@@ -124,15 +124,24 @@ def test_what_is_not_known_is_not_called_off(
             {"type": "identify", "seconds": 9},
         ),
         (("reboot",), "POST", "/commands", {"type": "reboot"}),
+        (("probe",), "POST", "/commands", {"type": "probe"}),
+        (("update", "R"), "POST", "/commands", {"type": "ota", "release": "R"}),
     ],
 )
 def test_each_command_asks_for_one_thing(
     cli: Any, api: Any, lamp: Any, arguments: Any, method: str, below: str, body: Any
 ):
-    api.answer("POST", f"{LAMP}/commands", 202, {"device": "desk-lamp"})
+    sent = {"device": "desk-lamp", "rollout": "1f"}
+    api.answer("POST", f"{LAMP}/commands", 202, sent)
     api.answer("DELETE", LAMP, 204, None)
     assert "desk-lamp" in cli.done("device", "desk-lamp", *arguments)
     assert api.asked[-1] == (method, LAMP + below, body)
+
+
+def test_an_old_sign_that_was_asked_is_told_by_its_new_id(cli: Any, api: Any):
+    path = "/api/v1/devices/conn-4/commands"
+    api.answer("POST", path, 202, {"device": "a020a6000001", "type": "probe"})
+    assert cli.done("device", "conn-4", "probe") == "conn-4 is a020a6000001\n"
 
 
 def test_a_rule_comes_from_a_file_or_from_stdin(
@@ -290,6 +299,8 @@ def test_a_token_may_come_from_a_file(
         "revoke",
         "forget",
         "add",
+        "probe",
+        "update",
     ],
 )
 def test_each_command_has_help(cli: Any, command: str):

@@ -10,7 +10,8 @@ import click
 import pytest
 from rich.console import Console
 
-from voicestatus.cli.devices import ago, follow, state_of
+from voicestatus.cli.devices import follow, state_of
+from voicestatus.cli.shown import ago
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

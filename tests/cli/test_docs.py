@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from voicestatus.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-PLAYED = ("device", "devices")
+PLAYED = ("device", "devices", "releases", "rollout")
 LAMP = "/api/v1/devices/hall-lamp"
 SHOWN = {"known": True, "on": True, "count": 3, "stale": False}
 
@@ -34,7 +34,57 @@ def played() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def home(api: Any, make_device: Any) -> Any:
+def make_updates(make_release: Any, make_rollout: Any) -> Any:
+    """Make a server have releases, and a rollout."""
+
+    def make(api: Any) -> None:
+        releases, rollouts = "/api/v1/firmware/releases", "/api/v1/firmware/rollouts"
+        lolin = make_release(
+            "esp32-14-0f0f0f0f",
+            board="lolin32",
+            sizeBytes=412_688,
+            addedAt=before(days=2, minutes=1),
+        )
+        old = make_release(
+            "esp8266-14-a1b2c3",
+            chip="esp8266",
+            channel="beta",
+            legacy=True,
+            sizeBytes=389_120,
+            addedAt=before(hours=3, minutes=1),
+        )
+        page = {"releases": [lolin, old], "next": None}
+        api.answer("GET", releases, 200, page)
+        changed = old | {"channel": "stable", "notes": "Softer at night"}
+        api.answer("PATCH", f"{releases}/{old['id']}", 200, changed)
+        why = f"A roll-out still needs release {lolin['id']}."
+        api.refuse("DELETE", f"{releases}/{lolin['id']}", 409, "RELEASE_IN_USE", why)
+        rollout = make_rollout(
+            "5a0c6f1e22",
+            name="autumn",
+            stage=1,
+            stages=[{}, {}, {}, {}],
+            counts={"confirmed": 31, "failed": 1, "pending": 280},
+            createdAt=before(minutes=20, seconds=9),
+        )
+        api.answer("GET", rollouts, 200, {"rollouts": [rollout], "next": None})
+        api.answer("POST", f"{rollouts}/5a0c6f1e22/pause", 200, rollout)
+        failed = {
+            "device": "attic",
+            "phase": "failed",
+            "stage": 1,
+            "release": lolin["id"],
+            "before": "1.3.2",
+            "reason": "did not come back",
+        }
+        signs = {"devices": [failed], "next": None}
+        api.answer("GET", f"{rollouts}/5a0c6f1e22/devices", 200, signs)
+
+    return make
+
+
+@pytest.fixture
+def home(api: Any, make_device: Any, make_updates: Any) -> Any:
     """Answer as a server with three signs does."""
     lamp = make_device(
         "hall-lamp",
@@ -99,6 +149,7 @@ def home(api: Any, make_device: Any) -> Any:
             "why": "3 people count, and 2 are needed.",
         },
     )
+    make_updates(api)
     refusal = {"code": "DEVICE_OFFLINE", "message": "The device is not connected."}
     api.answer("POST", "/api/v1/devices/attic/commands", 409, {"error": refusal})
     return api
@@ -118,6 +169,7 @@ def test_each_command_is_on_the_page():
     page = PAGE.read_text()
     for name in main.list_commands(Context(main)):
         assert f"## {name}\n" in page
-    below = main.get_command(Context(main), "device")
-    for name in below.commands:  # type: ignore[attr-defined] # it is a group
-        assert f"| `{name}" in page
+    for group in ("device", "releases", "rollout"):
+        below = main.get_command(Context(main), group)
+        for name in below.commands:  # type: ignore[union-attr] # it is a group
+            assert f"| `{name}" in page

@@ -2,21 +2,27 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from select import select
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from voicestatus.cli.form import Form
+
 DEFAULT_SERVER = "http://localhost:8080"
 TIMEOUT_S = 40.0
 """A server lets a wrong token wait for its answer, up to half a minute."""
 PAGE = 1000
+JSON = "application/json"
 GIVEN_BY = "--token, ADMIN_TOKEN or the file that ADMIN_TOKEN_FILE names"
 
 WHAT_TO_DO: Mapping[str, str] = MappingProxyType(
@@ -27,9 +33,18 @@ WHAT_TO_DO: Mapping[str, str] = MappingProxyType(
         "DEVICE_REVOKED": "`voicestatus device ID approve` takes it back.",
         "DEVICE_OFFLINE": "Try again when it is connected.",
         "COMMAND_NOT_SUPPORTED": "Its firmware knows `1` and `0` alone.",
+        "RELEASE_NOT_FOUND": "`voicestatus releases` lists all.",
+        "RELEASE_IN_USE": "`voicestatus rollout status` names it; `rollout abort` "
+        "ends it.",
+        "ROLLOUT_NOT_FOUND": "`voicestatus rollout status` lists all.",
+        "TOO_MANY_UPLOADS": "Try again in a moment.",
     }
 )
 """What helps against a refusal, by its code."""
+
+
+class Unreachable(click.ClickException):
+    """Nobody answers; later somebody may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +77,62 @@ class Server:
             if after is None:
                 return
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request; return its answer, decoded; None: there is none.
+    def send_form(
+        self, path: str, form: Form, sent: Callable[[int], object]
+    ) -> tuple[Any, bool]:
+        """Post a form; return the answer, and whether something new came of it.
 
-        :raises ClickException: it was refused, or nobody answered.
+        `sent` is told of each piece how many bytes it had. A server that refuses need
+        not take all of it.
         """
+        kind = {"Content-Type": form.content_type}
+        status, answer = self._exchange("POST", path, kind, form, sent)
+        return answer, status == HTTPStatus.CREATED
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        """Send a request; return its answer, decoded; None: there is none."""
+        if body is None:
+            return self._exchange(method, path, {}, None)[1]
+        content = json.dumps(body).encode()
+        return self._exchange(method, path, {"Content-Type": JSON}, content)[1]
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | Form | None,
+        sent: Callable[[int], object] = lambda _: None,
+    ) -> tuple[int, Any]:
+        """:raises ClickException: it was refused, or nobody answered: `Unreachable`."""
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(parts.netloc, timeout=TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self.token}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        all_headers = {"Authorization": f"Bearer {self.token}", **headers}
+        content: bytes | Iterator[bytes] | None
+        if isinstance(body, Form):
+            all_headers["Content-Length"] = f"{body.size_bytes}"
+            content = _until_answered(connection, body, sent)
+        else:
+            content = body
         try:
-            connection.request(
-                method,
-                f"{parts.path.rstrip('/')}/api/v1{path}",
-                None if body is None else json.dumps(body).encode(),
-                headers,
-            )
+            target = f"{parts.path.rstrip('/')}/api/v1{path}"
+            # Who refuses a form may hang up when he has said why.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, content, all_headers)
             answer = connection.getresponse()
-            status, content = answer.status, answer.read()
+            status, told = answer.status, _decoded(answer.read())
         except (OSError, HTTPException) as e:
             why = getattr(e, "strerror", None) or str(e) or type(e).__name__
-            raise click.ClickException(
+            raise Unreachable(
                 f"{self.url} does not answer: {why}. Is the server running, and is "
                 "that its address? --server or VOICESTATUS_URL says another."
             ) from None
         finally:
             connection.close()
-        decoded = _decoded(content)
-        if status // 100 != 2 or (decoded is None and status != 204):
-            raise self._refused(status, decoded)
-        return decoded
+        if status // 100 != 2 or (told is None and status != HTTPStatus.NO_CONTENT):
+            raise self._refused(status, told)
+        return status, told
 
     def _refused(self, status: int, answer: object) -> click.ClickException:
         match answer:
@@ -103,9 +142,9 @@ class Server:
                     "server's ADMIN_TOKEN."
                 )
             case {"error": {"code": str(code), "message": str(message)}}:
-                return click.ClickException(
-                    f"{message} {WHAT_TO_DO.get(code, '')}".strip()
-                )
+                helps = WHAT_TO_DO.get(code)
+                said = f"{message.removesuffix('.')}. {helps}" if helps else message
+                return click.ClickException(said)
             case _ if status == 404:
                 return click.ClickException(
                     f"the admin side of {self.url} is closed: set ADMIN_TOKEN in the "
@@ -120,6 +159,19 @@ class Server:
 def path_of(device: str) -> str:
     """Return the path of a device."""
     return f"/devices/{quote(device, safe='')}"
+
+
+def _until_answered(
+    connection: HTTPConnection, pieces: Iterable[bytes], sent: Callable[[int], object]
+) -> Iterator[bytes]:
+    """Yield the pieces, as long as the server says nothing."""
+    for piece in pieces:
+        yield piece
+        sent(len(piece))
+        if isinstance(connection, HTTPSConnection):
+            continue  # what can be read may be TLS's own
+        if select([connection.sock], [], [], 0)[0]:
+            return
 
 
 def _decoded(content: bytes) -> Any:

@@ -1,11 +1,8 @@
 """`voicestatus device ID …`: one sign, and what may be done to it."""
 
 import json
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
@@ -17,13 +14,13 @@ from voicestatus.cli.client import (
     remember_device,
     server_options,
 )
-from voicestatus.cli.devices import ago, lasting, print_wide, state_of, text
+from voicestatus.cli.devices import state_of
+from voicestatus.cli.given import json_of
+from voicestatus.cli.shown import Json, ago, facts, lasting, show
 
 OLD_SIGN = """\
 That is its token, and it is shown this once. An old sign takes it in its portal, where
 the token stands, or over USB: CONFIG:{"authToken":"…"}"""
-
-Json = Mapping[str, Any]
 
 
 class _Device(click.Group):
@@ -53,7 +50,7 @@ def device(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         call = call_of(context)
         shown = call.server.get(call.path)
-        _print(call, shown, _lines(shown))
+        show(call, shown, _lines(shown))
 
 
 # -- what it is ------------------------------------------------------------------------
@@ -64,7 +61,7 @@ def device(context: click.Context) -> None:
 def explain(call: Call) -> None:
     """Say why it shows what it shows."""
     told = call.server.get(f"{call.path}/explain")
-    _print(call, told, _reasons(told))
+    show(call, told, _reasons(told))
 
 
 @device.command()
@@ -124,7 +121,7 @@ def rule(call: Call, rule: str | None, clear: bool) -> None:
     if clear:
         _change(call, {"rule": None}, "has no rule of its own")
     elif rule is not None:
-        new = _rule_of(rule)
+        new = json_of(rule, "the rule")
         _change(call, {"rule": new}, f"follows {json.dumps(new)}")
     else:
         click.echo(json.dumps(call.server.get(call.path)["rule"], indent=2))
@@ -152,6 +149,28 @@ def identify(call: Call, seconds: int) -> None:
 def reboot(call: Call) -> None:
     """Let it start anew."""
     _command(call, {"type": "reboot"})
+
+
+@device.command()
+@calls_server
+def probe(call: Call) -> None:
+    """Ask an old sign what it is and runs.
+
+    It goes dark for some seconds. What had an id like conn-4 is a sign of its own then.
+    """
+    told = call.server.post(f"{call.path}/commands", {"type": "probe"})
+    show(call, told, f"{call.device} is {told['device']}")
+
+
+@device.command()
+@click.argument("release")
+@calls_server
+def update(call: Call, release: str) -> None:
+    """Give it RELEASE, by a rollout of its own."""
+    command = {"type": "ota", "release": release}
+    begun = call.server.post(f"{call.path}/commands", command)
+    shown = f"voicestatus rollout status {begun['rollout']}"
+    show(call, begun, f"{call.device} gets {release}: `{shown}`")
 
 
 # -- what it may -----------------------------------------------------------------------
@@ -186,7 +205,7 @@ def revoke(call: Call) -> None:
 def forget(call: Call) -> None:
     """Delete it: its tokens die, and its connection ends."""
     call.server.delete(call.path)
-    _print(call, {"device": call.device}, f"{call.device} is forgotten")
+    show(call, {"device": call.device}, f"{call.device} is forgotten")
 
 
 # -- inside ----------------------------------------------------------------------------
@@ -194,52 +213,26 @@ def forget(call: Call) -> None:
 
 def _change(call: Call, change: Json, done: str) -> None:
     changed = call.server.patch(call.path, change)
-    _print(call, changed, f"{call.device} {done}")
+    show(call, changed, f"{call.device} {done}")
 
 
 def _command(call: Call, command: Json) -> None:
     sent = call.server.post(f"{call.path}/commands", command)
-    _print(call, sent, f"{command['type']} was sent to {call.device}")
-
-
-def _print(call: Call, answer: object, shown: Table | str) -> None:
-    if call.as_json:
-        click.echo(json.dumps(answer, indent=2))
-    elif isinstance(shown, str):
-        click.echo(shown)
-    else:
-        print_wide(shown)
+    show(call, sent, f"{command['type']} was sent to {call.device}")
 
 
 def _print_token(call: Call, answer: Json) -> None:
     """Print a token alone on its line, so that a script can take it."""
-    _print(call, answer, str(answer["token"]))
+    show(call, answer, str(answer["token"]))
     if not call.as_json:
         click.echo(OLD_SIGN, err=True)
-
-
-def _rule_of(given: str) -> object:
-    """Read a rule: text that begins as JSON does, a file's name, or -."""
-    try:
-        if given.lstrip()[:1] == "{":
-            content = given
-        elif given == "-":
-            content = sys.stdin.read()
-        else:
-            content = Path(given).read_text(encoding="utf-8")
-    except (OSError, ValueError) as e:
-        raise click.UsageError(f"neither JSON nor a file: {given}") from e
-    try:
-        return json.loads(content)
-    except ValueError as e:
-        raise click.UsageError(f"the rule is not JSON: {e}") from None
 
 
 def _lines(shown: Json) -> Table:
     now = datetime.now(UTC)
     heap, rssi, build = shown["heapFreeB"], shown["rssiDbm"], shown["build"]
     uptime = shown["uptimeS"]
-    facts = {
+    rows = {
         "id": shown["id"],
         "name": shown["name"],
         "state": state_of(shown),
@@ -261,7 +254,7 @@ def _lines(shown: Json) -> Table:
         "first seen": ago(shown["firstSeen"], now),
         "own tokens": str(len(shown["tokens"])),
     }
-    return _facts(facts.items())
+    return facts(rows.items())
 
 
 def _reasons(told: Json) -> Table:
@@ -279,7 +272,7 @@ def _reasons(told: Json) -> Table:
         ),
         *(("was told", f"{_time(f['at'])}  {f['text']}") for f in told["frames"]),
     ]
-    return _facts(rows)
+    return facts(rows)
 
 
 WHOSE = {"device": "its own", "address": "of its address", "default": "nobody's"}
@@ -299,14 +292,3 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _time(moment: str) -> str:
     return f"{datetime.fromisoformat(moment):%H:%M:%S}"
-
-
-def _facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """Lay out what is known, one fact a line."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        if value:
-            table.add_row(name, text(value))
-    return table

@@ -2,33 +2,24 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from voicestatus.cli.client import Call, calls_server
+from voicestatus.cli.shown import Json, ago, print_wide, text
 
 FOLLOW_EVERY_S = 2.0
-WIDE = 1000
-"""Columns of what is no terminal: nothing is cut off there."""
 TITLES = (
     *("id", "name", "state", "fw", "chip", "signal"),
     *("last seen", "address", "tags"),
 )
-UNITS = (
-    (timedelta(days=1), "days"),
-    (timedelta(hours=1), "h"),
-    (timedelta(minutes=1), "min"),
-)
-
-Json = Mapping[str, Any]
 
 
 @click.command("devices")
@@ -118,34 +109,3 @@ def state_of(device: Json) -> str:
     if device["revoked"]:
         return f"{state}, revoked"
     return state if device["approved"] else f"{state}, to approve"
-
-
-def ago(moment: str | None, now: datetime) -> str:
-    """Say how long ago a moment was."""
-    if moment is None:
-        return "never"
-    past = now - datetime.fromisoformat(moment)
-    return f"{lasting(max(past, timedelta(0)))} ago"
-
-
-def lasting(time: timedelta) -> str:
-    """Say how long that is, in the largest unit of which there are two."""
-    for unit, name in UNITS:
-        if time >= 2 * unit:
-            return f"{time // unit} {name}"
-    return f"{time.seconds} s"
-
-
-def text(value: str) -> Text:
-    """Show what others wrote as nothing but text: no markup, nothing for a terminal."""
-    return Text(
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
-    )
-
-
-def print_wide(what: RenderableType) -> None:
-    """Print; what is no terminal is as wide as it has to be."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    console.print(what)

@@ -72,7 +72,8 @@ def _show_bug(event: LogEvent) -> None:
 
 async def _look(env_file: str | None, reactor: Any, tell: Tell) -> None:
     # The whole server, which `--help` does not need.
-    from voicestatus.tap import OTHER_FILES, PRESENCE_INTENTS  # noqa: PLC0415
+    from voicestatus.open_files import OTHER_FILES  # noqa: PLC0415
+    from voicestatus.tap import PRESENCE_INTENTS  # noqa: PLC0415
 
     settings = _settings(env_file, tell)
     needs = [each for each in requires("voicestatus") or () if "extra ==" not in each]

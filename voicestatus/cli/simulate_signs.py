@@ -16,7 +16,11 @@ from rich.live import Live
 from rich.table import Table
 from twisted.internet.task import LoopingCall
 
+from voicestatus.simulator.fates import BadEnd, Updating
+from voicestatus.simulator.sign_offers import public_key
 from voicestatus.simulator.signs import Habits, SignFleet, Tally
+
+PERCENT = click.FloatRange(0, 100)
 
 
 @click.command("simulate-signs")
@@ -62,6 +66,76 @@ from voicestatus.simulator.signs import Habits, SignFleet, Tally
 @click.option(
     "--seed", type=click.IntRange(0), default=0, help="Makes ids and mishaps."
 )
+@click.option(
+    "--legacy",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So much of the fleet is of the first kind (--v2).",
+)
+@click.option(
+    "--own-addresses",
+    is_flag=True,
+    help="Each dials from its own 127.x.x.x; the server has to be on this machine.",
+)
+@click.option(
+    "--updates", is_flag=True, help="They take offers, and update themselves."
+)
+@click.option(
+    "--update-key",
+    "update_keys",
+    multiple=True,
+    help="Who may sign releases (base64); without one, anybody (--updates).",
+)
+@click.option(
+    "--power-loss",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So many lose power in mid-flash, and are back as they were (--updates).",
+)
+@click.option(
+    "--never-back",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So many do not start any more after an update (--updates).",
+)
+@click.option(
+    "--failing",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So many cannot write the image (--updates).",
+)
+@click.option(
+    "--flapping",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So many cannot hold a connection after an update (--updates).",
+)
+@click.option(
+    "--slow",
+    type=PERCENT,
+    default=0.0,
+    metavar="PERCENT",
+    help="So many download 20 kB a second (--updates).",
+)
+@click.option(
+    "--bad-build",
+    "bad_builds",
+    type=click.IntRange(0),
+    multiple=True,
+    help="This build starts on no sign (--updates).",
+)
+@click.option(
+    "--bad-end",
+    type=click.Choice([end.value for end in BadEnd]),
+    default=BadEnd.ROLLBACK.value,
+    show_default=True,
+    help="What a bad build does to signs of the second kind (--updates).",
+)
 def simulate_signs(
     url: str,
     token: str,
@@ -76,6 +150,17 @@ def simulate_signs(
     churn: float,
     lossy: float,
     seed: int,
+    legacy: float,
+    own_addresses: bool,
+    updates: bool,
+    update_keys: tuple[str, ...],
+    power_loss: float,
+    never_back: float,
+    failing: float,
+    flapping: float,
+    slow: float,
+    bad_builds: tuple[int, ...],
+    bad_end: str,
 ) -> None:
     """Be many signs, and show what they show.
 
@@ -87,6 +172,16 @@ def simulate_signs(
     secure, host, port, path = _address(url)
     own_tokens = {} if tokens_file is None else _tokens_in(tokens_file)
     _allow_open_files(count + 100)
+    updating = Updating(
+        keys=tuple(map(_public_key, update_keys)),
+        power_loss_percent=power_loss,
+        never_back_percent=never_back,
+        failing_percent=failing,
+        flapping_percent=flapping,
+        slow_percent=slow,
+        bad_builds=frozenset(bad_builds),
+        bad_end=BadEnd(bad_end),
+    )
     fleet = SignFleet(
         reactor,
         host,
@@ -103,6 +198,9 @@ def simulate_signs(
             churn_percent=churn,
             lossy_percent=lossy,
             seed=seed,
+            legacy_percent=legacy,
+            own_addresses=own_addresses,
+            updating=updating if updates else None,
         ),
         own_tokens=own_tokens,
     )
@@ -158,6 +256,17 @@ def _address(url: str) -> tuple[bool, str, int, str]:
     secure = parts.scheme == "wss"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return secure, parts.hostname, port or (443 if secure else 80), path
+
+
+def _public_key(text: str) -> str:
+    try:
+        public_key(text)
+    except ValueError as e:
+        raise click.BadParameter(
+            "must be what `voicestatus keygen` wrote to release.pub",
+            param_hint="--update-key",
+        ) from e
+    return text
 
 
 def _tokens_in(file: Path) -> dict[str, str]:

@@ -85,6 +85,11 @@ class Rollouts:
         """Whether this node conducts them, and has read what is stored."""
         return self._conductor.loaded
 
+    @property
+    def busy(self) -> bool:
+        """Whether a rollout is alive; also while that is not known."""
+        return not self.loaded or bool(self._conductor.runs)
+
     def begin(self, fence: Fence | None) -> None:
         """Conduct the rollouts from now on."""
         self._conductor.begin(fence)

@@ -20,6 +20,8 @@ class Registry(Protocol):
 
     def get(self, id_: str) -> Device | None: ...
 
+    def is_here(self, id_: str) -> bool: ...
+
     def showing(self, id_: str) -> Showing | None: ...
 
     def subscribe(self, tell: Callable[[str], object]) -> Callable[[], object]: ...
@@ -40,7 +42,8 @@ class Signs:
         self._registry = registry
         self.subscribe = registry.subscribe
         self.subscribe_reports = registry.subscribe_reports
-        self.prolong = registry.prolong
+        self.prolong, self.is_here = registry.prolong, registry.is_here
+        self.pass_on = registry.offer
 
     @property
     def loaded(self) -> bool:

@@ -1,0 +1,1 @@
+"""Updates: signed releases, who gets which, and the bytes on their way to devices."""

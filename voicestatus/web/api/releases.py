@@ -1,0 +1,261 @@
+"""`/firmware/releases`: what may be rolled out."""
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+
+from voicestatus.core.errors import Refusal
+from voicestatus.core.image import LARGEST_BYTES
+from voicestatus.core.manifest import SIZE as MANIFEST_BYTES
+from voicestatus.core.release import Channel, Release
+from voicestatus.ota.catalogue import Catalogue
+from voicestatus.ota.incoming import Incoming, Terms
+from voicestatus.web import views
+from voicestatus.web.api.endpoint import Again, FormOf, endpoint
+from voicestatus.web.api.reading import invalid, read_value
+from voicestatus.web.audit import Audit, Caller
+from voicestatus.web.auth.identity import Scope
+from voicestatus.web.form import Form, Piece
+
+MOST_UPLOADS = 4
+RETRY_AFTER_S = 10
+BESIDES_BYTES = 65_536
+"""What a form may hold besides the image."""
+FIELD_BYTES = 4096
+
+ChannelName = Literal["stable", "beta"]
+ChipName = Literal["esp8266", "esp32", "esp32s2", "esp32s3", "esp32c3", "host"]
+Notes = Annotated[str, Meta(max_length=1000, examples=["Softer light at night"])]
+
+RELEASE_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "image": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": "The program alone, as the chip runs it.",
+        },
+        "manifest": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": f"What `voicestatus sign` wrote: {MANIFEST_BYTES} bytes.",
+        },
+        "channel": {"type": "string", "enum": [c.value for c in Channel]},
+        "legacy": {
+            "type": "string",
+            "enum": ["true", "false"],
+            "description": "Whether devices may have it that check no signature.",
+        },
+        "notes": {"type": "string", "maxLength": 1000},
+    },
+    "required": ["image", "manifest"],
+    "additionalProperties": False,
+    "examples": [{"image": "light.bin", "manifest": "light.bin.manifest"}],
+}
+
+
+class ReleasesQuery(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Which releases."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="how many at most")] = 100
+    after: Annotated[
+        str, Meta(description="the `next` of the page before this one")
+    ] = ""
+    chip: Annotated[ChipName | UnsetType, Meta(description="those for this chip")] = (
+        UNSET
+    )
+    channel: Annotated[
+        ChannelName | UnsetType, Meta(description="those of this channel")
+    ] = UNSET
+
+    def takes(self, release: Release) -> bool:
+        return (self.chip is UNSET or self.chip == release.chip.title) and (
+            self.channel is UNSET or self.channel == release.channel.value
+        )
+
+
+class ReleasePage(Struct, frozen=True, rename="camel"):
+    """Releases by id; `next` leads to the others."""
+
+    releases: list[views.Release]
+    next: str | None
+
+
+class ReleasePatch(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What is changed; what is left out stays."""
+
+    channel: ChannelName | UnsetType = UNSET
+    legacy: bool | UnsetType = UNSET
+    notes: Notes | UnsetType = UNSET
+
+
+class _Fields(Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of the form beside the files."""
+
+    channel: ChannelName = "stable"
+    legacy: Literal["true", "false"] = "false"
+    notes: Notes = ""
+
+
+class ReleasesSubject:
+    """The catalogue, for admins."""
+
+    def __init__(self, catalogue: Catalogue, audit: Audit) -> None:
+        self._catalogue, self._audit = catalogue, audit
+        self._uploads = 0
+
+    @endpoint("GET", "/firmware/releases")
+    def list_(self, query: ReleasesQuery) -> ReleasePage:
+        """List releases, by id."""
+        releases = self._catalogue.releases()
+        first = bisect_right(releases, query.after, key=lambda release: release.id)
+        found = [release for release in releases[first:] if query.takes(release)]
+        page = [self._view(release) for release in found[: query.limit]]
+        return ReleasePage(page, page[-1].id if len(found) > len(page) else None)
+
+    @endpoint(
+        "POST",
+        "/firmware/releases",
+        HTTPStatus.CREATED,
+        scope=Scope.FIRMWARE,
+        form=FormOf(RELEASE_FORM, LARGEST_BYTES + BESIDES_BYTES),
+        refuses=(
+            "IMAGE_REFUSED",
+            "MANIFEST_REFUSED",
+            "BUILD_EXISTS",
+            "NO_SIGNING_KEYS",
+            "TOO_MANY_UPLOADS",
+            "STORE_UNAVAILABLE",
+        ),
+    )
+    async def publish(
+        self, form: Form, caller: Caller
+    ) -> views.Release | Again[views.Release]:
+        """Add a release: an image, and the manifest that was signed for it.
+
+        The same again is answered with 200 and changes nothing.
+        """
+        async with self._upload() as incoming:
+            terms = await _read(form, incoming)
+            release, is_new = await self._catalogue.add(
+                incoming,
+                terms,
+                lambda release: self._audit.entry(
+                    caller,
+                    "release.create",
+                    release.id,
+                    {"version": release.version, **_told(terms)},
+                ),
+            )
+        shown = self._view(release)
+        return shown if is_new else Again(shown)
+
+    @endpoint("GET", "/firmware/releases/<release>", refuses=("RELEASE_NOT_FOUND",))
+    def show(self, release: str) -> views.Release:
+        """Show one release."""
+        if (found := self._catalogue.get(release)) is None:
+            raise Refusal("RELEASE_NOT_FOUND", "There is no release with this id.")
+        return self._view(found)
+
+    @endpoint(
+        "PATCH",
+        "/firmware/releases/<release>",
+        scope=Scope.FIRMWARE,
+        refuses=("RELEASE_NOT_FOUND", "STORE_UNAVAILABLE"),
+    )
+    async def change(
+        self, release: str, body: ReleasePatch, caller: Caller
+    ) -> views.Release:
+        """Change a release's channel or notes; allow it for old devices, or not."""
+        given = {k: v for k, v in structs.asdict(body).items() if v is not UNSET}
+        also = self._audit.entry(caller, "release.change", release, given)
+        if "channel" in given:
+            given["channel"] = Channel(given["channel"])
+        changed = await self._catalogue.change(release, **given, also=also)
+        return self._view(changed)
+
+    @endpoint(
+        "DELETE",
+        "/firmware/releases/<release>",
+        HTTPStatus.NO_CONTENT,
+        scope=Scope.FIRMWARE,
+        refuses=("RELEASE_NOT_FOUND", "RELEASE_IN_USE", "STORE_UNAVAILABLE"),
+    )
+    async def delete(self, release: str, caller: Caller) -> None:
+        """Forget a release and its image; not while a roll-out needs it."""
+        also = self._audit.entry(caller, "release.delete", release)
+        await self._catalogue.delete(release, also=also)
+
+    def _view(self, release: Release) -> views.Release:
+        return views.release_of(release, needed=self._catalogue.needed(release.id))
+
+    @asynccontextmanager
+    async def _upload(self) -> AsyncIterator[Incoming]:
+        if self._uploads >= MOST_UPLOADS:
+            text = f"{MOST_UPLOADS} uploads are on their way already."
+            raise Refusal("TOO_MANY_UPLOADS", text, retryAfterS=RETRY_AFTER_S)
+        incoming = self._catalogue.incoming()
+        self._uploads += 1
+        try:
+            yield incoming
+        except Exception:
+            await incoming.abandon()
+            raise
+        finally:
+            self._uploads -= 1
+
+
+async def _read(form: Form, incoming: Incoming) -> Terms:
+    """Pass the image on as it comes; return what else the form says.
+
+    :raises Refusal: with the part that is wrong as `key`.
+    """
+    seen: set[str] = set()
+    small: dict[str, bytes] = {}
+    async for piece in form:
+        if piece.first:
+            if piece.name in seen:
+                raise invalid(piece.name, f"{piece.name} is given more than once")
+            seen.add(piece.name)
+        if piece.name == "image":
+            await incoming.append(piece.data)
+        else:
+            _collect(small, piece)
+    for name in RELEASE_FORM["required"]:
+        if name not in seen:
+            raise invalid(name, f"{name} is missing")
+    incoming.sign(small.pop("manifest"))
+    fields = read_value(_decoded(small), _Fields)
+    return Terms(
+        channel=Channel(fields.channel),
+        legacy=fields.legacy == "true",
+        notes=fields.notes,
+    )
+
+
+def _collect(small: dict[str, bytes], piece: Piece) -> None:
+    if piece.name not in RELEASE_FORM["properties"]:
+        raise invalid(piece.name, f"there is no part {piece.name!r}")
+    data = small.get(piece.name, b"") + piece.data
+    if len(data) > FIELD_BYTES:
+        raise invalid(piece.name, f"{piece.name} has more than {FIELD_BYTES} bytes")
+    small[piece.name] = data
+
+
+def _decoded(small: dict[str, bytes]) -> dict[str, str]:
+    try:
+        return {name: data.decode() for name, data in small.items()}
+    except UnicodeDecodeError as e:
+        raise Refusal("VALIDATION_FAILED", "The fields are not UTF-8.") from e
+
+
+def _told(terms: Terms) -> dict[str, object]:
+    return {
+        "channel": terms.channel.value,
+        "legacy": terms.legacy,
+        "notes": terms.notes,
+    }
