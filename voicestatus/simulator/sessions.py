@@ -44,6 +44,12 @@ class Rules:
     guilds_a_shard: int = 2500
     """At most; who has more must have more shards."""
     disallowed_intents: int = 0
+    global_limit: int = 50
+    """REST calls of one caller in a second."""
+    invalid_limit: int = 10_000
+    """Answers of 401, 403 or 429 in 10 minutes; then the IP is banned."""
+    client_secret: str | None = None
+    """None: any secret of the application is taken."""
 
     def recommended_shards(self, guilds: int) -> int:
         """How many shards a bot in so many guilds should have."""

@@ -18,6 +18,7 @@ from voicestatus.simulator.frames import (
     FrameTooLongError,
     masked,
 )
+from voicestatus.simulator.sign_offers import Offer, old_offer
 from voicestatus.simulator.sign_texts import (
     NOT_A_SOCKET,
     Complaint,
@@ -29,11 +30,15 @@ from voicestatus.simulator.sign_texts import (
     granted,
     understand,
 )
+from voicestatus.simulator.updates import Updates
 
 MAX_MISSED_PONGS = 2
 MAX_HEAD_BYTES = 8192
 PING_FRAME = masked(PING)
 LEAVING = masked(CLOSE, b"\x03\xe8")
+FLAP_AFTER_S = 4
+TRIAL_S = 5
+"""How long a new build has to hold its connection before it is kept."""
 
 
 @dataclass(slots=True)
@@ -63,6 +68,10 @@ class Shared:
     now: Callable[[], float]
     left: Callable[["Sign", "SignLink | None"], object]
     """Told of each connection that has ended; None: it never came about."""
+    dial: Callable[["Sign"], object]
+    """Asked to dial for a sign that was off."""
+    after: Callable[[int, Callable[[], object]], object]
+    """Calls back in so many seconds."""
 
 
 class Sign(ClientFactory):
@@ -70,8 +79,29 @@ class Sign(ClientFactory):
 
     noisy = False
 
-    def __init__(self, identity: Identity, shared: Shared, *, bad: bool) -> None:
-        self.identity, self._shared = identity, shared
+    def __init__(
+        self,
+        number: int,
+        identity: Identity,
+        shared: Shared,
+        *,
+        bad: bool = False,
+        old: bool = False,
+        address: str | None = None,
+        updates: Updates | None = None,
+    ) -> None:
+        """`old`: it is one of the first kind, whatever the others are.
+
+        It dials from `address`, and takes no offers without `updates`.
+        """
+        self.number, self.identity, self._shared = number, identity, shared
+        self.caps = None if old else shared.caps
+        self.address, self._updates = address, updates
+        self.boot, self.floor, self.md5 = "power", 0, ""
+        self.sketch_bytes, self.sketch_md5 = 400_000, "0" * 32
+        self.off = False
+        """It dials no more, until it is told to."""
+        self._flaps = 0
         self.bad = bad
         """It has a bad link; then it also gives up each first upgrade."""
         self.light: bool | None = None
@@ -92,6 +122,11 @@ class Sign(ClientFactory):
         self.pinged_at: float | None = None
         """When it asked for the pong that it waits for."""
         self.missed_pongs = 0
+
+    @property
+    def known_as(self) -> str:
+        """What the server calls it; an old one, once it has been asked."""
+        return self.identity.mac if self.caps is None else self.identity.id
 
     # -- what Twisted asks -------------------------------------------------------
 
@@ -121,6 +156,36 @@ class Sign(ClientFactory):
         uptime_s = int(self._shared.now() - self.started_at)
         return self.identity.status(uptime_s, rssi_dbm)
 
+    # -- what its updates ask ----------------------------------------------------
+
+    def tell(self, text: bytes) -> None:
+        """Say a text if somebody listens."""
+        if self.link is not None and self.let_in:
+            self.link.say(text)
+
+    def leave(self) -> None:
+        """Go dark, end the connection as one should, and dial no more."""
+        self.off, self.light = True, False
+        if self.link is not None:
+            self.link.close()
+
+    def fall_silent(self) -> None:
+        """Go dark, be gone at once, and dial no more."""
+        self.off, self.light = True, False
+        if self.link is not None:
+            self.link.abort()
+        elif self.connector is not None:
+            self.connector.disconnect()
+
+    def come_back(self) -> None:
+        """Start, and dial again."""
+        self.off, self.started_at = False, self._shared.now()
+        self._shared.dial(self)
+
+    def flap(self, times: int) -> None:
+        """Lose that many connections soon after they were let in."""
+        self._flaps = times
+
     # -- what it hears -----------------------------------------------------------
 
     def hear(self, text: bytes) -> None:
@@ -136,8 +201,12 @@ class Sign(ClientFactory):
                 self._shared.counts.refused += 1
                 # One of the two tokens is right: it may have been forgotten there.
                 self._doubts_its_token = not self._doubts_its_token
-            case _ if self._shared.caps is not None and text[:1] == b"{":
+            case _ if self.caps is not None and text[:1] == b"{":
                 self._obey(text)
+            case _ if self.caps is None and self._updates is not None:
+                offer = old_offer(text, self.identity.make.chip)
+                if offer is not None:
+                    self._updates.offered_old(self, offer)
             case _:
                 pass
 
@@ -152,8 +221,26 @@ class Sign(ClientFactory):
         self.let_in = True
         self.times_let_in += 1
         self._gives_up_next = self.bad
-        if self._shared.caps is not None and self.link is not None:
-            self.link.say(self.identity.hello(self._shared.caps))
+        self._say_hello()
+        if self.boot == "trial":
+            self._shared.after(TRIAL_S, self._keep)
+        if self._flaps:
+            self._flaps -= 1
+            self._shared.after(FLAP_AFTER_S, self._lose)
+
+    def _say_hello(self) -> None:
+        if self.caps is not None:
+            self.tell(self.identity.hello(self.caps, self.boot))
+
+    def _keep(self) -> None:
+        """Keep a build that was on trial."""
+        if self.boot == "trial" and self.let_in:
+            self.boot = "ota"
+            self._say_hello()
+
+    def _lose(self) -> None:
+        if self.link is not None:
+            self.link.abort()
 
     def _show(self, *, on: bool) -> None:
         if self.light is not None and self.light != on:
@@ -175,6 +262,8 @@ class Sign(ClientFactory):
                 self._doubts_its_token = False
             case RichLight(on=on):
                 counts.wrong_lights += on != self.light
+            case Offer() if self._updates is not None:
+                self._updates.offered(self, message)
             case Identify():
                 counts.identified += 1
             case Reboot() if self.link is not None:

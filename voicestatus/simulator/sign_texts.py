@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from voicestatus.simulator.sign_offers import Offer
+
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 KEY = base64.b64encode(b"voicestatus-sign")
 """One for all signs: it is no secret, it only shows that the server understood."""
@@ -63,14 +65,19 @@ class Make:
     chip: str
     board: str
     heap_free_b: int
+    free_bytes: int
+    """The largest image that it can take."""
 
 
 MAKES = (
-    Make("esp8266", "d1_mini", 38_000),
-    Make("esp32", "esp32dev", 210_000),
-    Make("esp32s2", "lolin_s2_mini", 120_000),
-    Make("esp32c3", "lolin_c3_mini", 180_000),
+    Make("esp8266", "d1_mini", 38_000, 600_000),
+    Make("esp32", "esp32dev", 210_000, 1_966_080),
+    Make("esp32s2", "lolin_s2_mini", 120_000, 1_966_080),
+    Make("esp32c3", "lolin_c3_mini", 180_000, 1_966_080),
 )
+OLD_MAKES = (MAKES[0], MAKES[2])
+"""Those that the first kind's firmware is published for.
+Source: the firmware's pages.yml."""
 FIRMWARE = (("1.4.0", 14), ("1.3.2", 13))
 
 
@@ -83,14 +90,21 @@ class Identity:
     make: Make
     fw: str
     build: int
+    mac: str
+    """Twelve hexadecimal digits."""
 
     @classmethod
-    def of(cls, seed: int, n: int) -> "Identity":
+    def of(cls, seed: int, n: int, *, old: bool = False) -> "Identity":
+        """Make the n-th one; `old`: of the first kind."""
         fw, build = FIRMWARE[n // len(MAKES) % len(FIRMWARE)]
-        return cls(f"sim-{seed}-{n}", f"Sim {n}", MAKES[n % len(MAKES)], fw, build)
+        makes = OLD_MAKES if old else MAKES
+        make = makes[n % len(makes)]
+        # 02: given by nobody but ourselves (Source: IEEE 802, the local bit).
+        mac = f"02{seed & 0xFFFF:04x}{n & 0xFFFFFF:06x}"
+        return cls(f"sim-{seed}-{n}", f"Sim {n}", make, fw, build, mac)
 
-    def hello(self, caps: tuple[str, ...]) -> bytes:
-        """Say who it is, after OK."""
+    def hello(self, caps: tuple[str, ...], boot: str) -> bytes:
+        """Say who it is, after OK; `boot` is why it started."""
         return msgspec.json.encode(
             {
                 "type": "hello",
@@ -102,7 +116,22 @@ class Identity:
                 "build": self.build,
                 "name": self.name,
                 "caps": caps,
-                "boot": "power",
+                "boot": boot,
+            }
+        )
+
+    def report(
+        self, release: str, phase: str, progress: int, error: str | None = None
+    ) -> bytes:
+        """Say how far an update is."""
+        why = {} if error is None else {"error": error}
+        return msgspec.json.encode(
+            {
+                "type": "ota",
+                "release": release,
+                "phase": phase,
+                "progress": progress,
+                **why,
             }
         )
 
@@ -154,7 +183,7 @@ class Complaint(Struct, frozen=True):
     """What the sign said last was not understood."""
 
 
-Understood = Welcome | RichLight | Identify | Reboot | Complaint
+Understood = Welcome | RichLight | Identify | Reboot | Complaint | Offer
 
 SHAPES: Mapping[str, type[Understood]] = MappingProxyType(
     {
@@ -163,6 +192,7 @@ SHAPES: Mapping[str, type[Understood]] = MappingProxyType(
         "identify": Identify,
         "reboot": Reboot,
         "error": Complaint,
+        "ota": Offer,
     }
 )
 

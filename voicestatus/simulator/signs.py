@@ -14,9 +14,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import LoopingCall
 
+from voicestatus.simulator.fates import Fate, Updating
 from voicestatus.simulator.mishaps import Mishap, Mishaps, Stroke
 from voicestatus.simulator.sign import MAX_MISSED_PONGS, Counts, Shared, Sign, SignLink
 from voicestatus.simulator.sign_texts import Identity, upgrade
+from voicestatus.simulator.updates import Updates
 
 PING_EVERY_S = 15
 PONG_WITHIN_S = 3
@@ -24,6 +26,8 @@ OPEN_WITHIN_S = 5
 GHOST_S = 90
 """How long the socket stays of a sign that went without a word."""
 DIALS_PER_S = 20
+CHECKS = "ota-ed25519"
+"""What a sign says that can check a release's signature."""
 RSSI_DBM = (-85, -45)
 
 
@@ -39,6 +43,12 @@ class Habits:
     lossy_percent: float = 0.0
     """So many have a bad link."""
     seed: int = 0
+    legacy_percent: float = 0.0
+    """So many are of the first kind, with `v2` too."""
+    own_addresses: bool = False
+    """Each dials from an address of its own, 127.x.x.x: to this machine alone."""
+    updating: Updating | None = None
+    """None: they ignore offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,36 @@ class Tally:
     """`light` messages that said something else than the `1` or `0` before them."""
     longest_pong_ms: int
     """The longest that a sign which was let in, with a good link, waited for one."""
+    updated: int = 0
+    """Updates that were installed, and started."""
+    update_failed: int = 0
+    """Updates that came to nothing: refused, broken off, wrong, not written."""
+    lost_power: int = 0
+    rolled_back: int = 0
+    never_back: int = 0
+    probed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """How one sign stands, by the name that the server has for it."""
+
+    id: str
+    chip: str
+    build: int
+    connected: bool
+    off: bool
+    legacy: bool
+
+
+def _caps(habits: Habits) -> tuple[str, ...]:
+    if habits.updating is None or CHECKS in habits.caps:
+        return habits.caps
+    return *habits.caps, CHECKS
+
+
+def _own_address(number: int) -> str:
+    return f"127.{1 + (number >> 16)}.{number >> 8 & 0xFF}.{number & 0xFF}"
 
 
 class SignFleet(Service):
@@ -99,21 +139,36 @@ class SignFleet(Service):
             lossy_percent=habits.lossy_percent,
         )
         self._counts = Counts()
+        self._updates = self._make_updates(count)
         self._shared = Shared(
             upgrade=upgrade(host, port, path),
             token=token,
             own_tokens={} if own_tokens is None else own_tokens,
-            caps=habits.caps if habits.v2 else None,
+            caps=_caps(habits) if habits.v2 else None,
             counts=self._counts,
             now=reactor.seconds,
             left=self._left,
+            dial=self._dial_again,
+            after=self._after,
         )
         bad = frozenset(self._mishaps.bad)
+        legacy = round(count * habits.legacy_percent / 100)
+        old = frozenset(self._rng.sample(range(count), legacy))
         self._signs = [
-            Sign(Identity.of(habits.seed, n), self._shared, bad=n in bad)
+            Sign(
+                n,
+                Identity.of(habits.seed, n, old=n in old),
+                self._shared,
+                bad=n in bad,
+                old=n in old,
+                address=_own_address(n) if habits.own_addresses else None,
+                updates=self._updates,
+            )
             for n in range(count)
         ]
         self._waiting = deque(self._signs)
+        self._off: set[Sign] = set()
+        """Signs without a connection that do not dial."""
         self._ghosts: set[SignLink] = set()
         """Connections whose signs have gone without a word."""
         self._owed = 0.0
@@ -162,7 +217,29 @@ class SignFleet(Service):
             errors=counts.errors,
             wrong_lights=counts.wrong_lights,
             longest_pong_ms=round(1e3 * self.longest_pong_s),
+            **self._updates_tally(),
         )
+
+    @property
+    def roll_call(self) -> list[Present]:
+        """Say of each sign what it is, what is on it, and whether it is here."""
+        return [
+            Present(
+                sign.known_as,
+                sign.identity.make.chip,
+                sign.identity.build,
+                sign.let_in,
+                sign.off,
+                sign.caps is None,
+            )
+            for sign in self._signs
+        ]
+
+    @property
+    def fates(self) -> dict[str, Fate]:
+        """Say who will meet what in its first update, by the server's name for it."""
+        drawn = {} if self._updates is None else self._updates.drawn
+        return {self._signs[n].known_as: fate for n, fate in drawn.items()}
 
     @property
     def longest_pong_s(self) -> float:
@@ -198,15 +275,17 @@ class SignFleet(Service):
         self._watching.stop()
         if self._idle():
             return succeed(None)
-        self._emptied = Deferred()
+        emptied = self._emptied = Deferred()
         for ghost in tuple(self._ghosts):
             ghost.abort()
+        if self._updates is not None:
+            self._updates.stop()
         for sign in self._signs:
             if sign.link is not None:
                 sign.link.recover()  # who reads nothing sees no end
             if sign.connector is not None:
                 sign.connector.disconnect()
-        return self._emptied
+        return emptied
 
     # -- inside ------------------------------------------------------------------
 
@@ -215,16 +294,29 @@ class SignFleet(Service):
         if link is sign.link:
             self._release(sign)
         self._ghosts.discard(link)
+        self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
         if self._emptied is not None and self._idle():
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
     def _release(self, sign: Sign) -> None:
         sign.reset()
-        self._waiting.append(sign)
+        if sign.off:
+            self._off.add(sign)
+        else:
+            self._waiting.append(sign)
+
+    def _dial_again(self, sign: Sign) -> None:
+        if sign in self._off:
+            self._off.discard(sign)
+            self._waiting.append(sign)
 
     def _idle(self) -> bool:
-        return len(self._waiting) == len(self._signs) and not self._ghosts
+        resting = len(self._waiting) + len(self._off)
+        fetching = self._updates is not None and not self._updates.idle
+        return resting == len(self._signs) and not self._ghosts and not fetching
 
     def _dial(self) -> None:
         self._owed = min(
@@ -233,19 +325,27 @@ class SignFleet(Service):
         for _ in range(min(int(self._owed), len(self._waiting))):
             self._owed -= 1
             sign = self._waiting.popleft()
+            if sign.off:
+                self._off.add(sign)
+                continue
             sign.dialled_at = self._reactor.seconds()
             where = (self._host, self._port, sign)
             # Without Twisted's time-out, which is a timer each: see `_give_up`.
+            bound = None if sign.address is None else (sign.address, 0)
             if self._tls is None:
-                sign.connector = self._reactor.connectTCP(*where, None)
+                sign.connector = self._reactor.connectTCP(*where, None, bound)
             else:
-                sign.connector = self._reactor.connectSSL(*where, self._tls, None)
+                sign.connector = self._reactor.connectSSL(
+                    *where, self._tls, None, bound
+                )
 
     def _watch(self) -> None:
         """Once a second: one timer for all, each second a part of the fleet."""
         self._second += 1
         for act in self._later.pop(self._second, ()):
             act()
+        if self._updates is not None:
+            self._updates.second()
         self._give_up()
         self._ping()
         if self._habits.v2:
@@ -279,8 +379,8 @@ class SignFleet(Service):
     def _report(self) -> None:
         every_s = self._habits.status_every_s
         for sign in self._signs[self._second % every_s :: every_s]:
-            if sign.link is not None and sign.let_in:
-                sign.link.say(sign.status(self._rng.randint(*RSSI_DBM)))
+            if sign.caps is not None:
+                sign.tell(sign.status(self._rng.randint(*RSSI_DBM)))
 
     def _strike(self, stroke: Stroke) -> None:
         sign = self._signs[stroke.sign]
@@ -305,6 +405,35 @@ class SignFleet(Service):
                 self._ghosts.add(link)
                 self._release(sign)
                 self._after(GHOST_S, link.abort)
+
+    def _make_updates(self, count: int) -> Updates | None:
+        updating = self._habits.updating
+        if updating is None:
+            return None
+        return Updates(
+            self._reactor,
+            updating,
+            count=count,
+            seed=self._habits.seed,
+            host=self._host,
+            port=self._port,
+            tls=self._tls,
+            after=self._after,
+            closed=self._leave_if_idle,
+        )
+
+    def _updates_tally(self) -> dict[str, int]:
+        if self._updates is None:
+            return {}
+        counts = self._updates.counts
+        return {
+            "updated": counts.updated,
+            "update_failed": counts.failed + counts.refused_offers,
+            "lost_power": counts.lost_power,
+            "rolled_back": counts.rolled_back,
+            "never_back": counts.never_back,
+            "probed": counts.probed,
+        }
 
     def _after(self, seconds: int, act: Callable[[], object]) -> None:
         self._later.setdefault(self._second + seconds, []).append(act)

@@ -1,0 +1,1 @@
+"""Programs that show what voicestatus does, on this machine alone."""

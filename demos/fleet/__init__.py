@@ -1,0 +1,1 @@
+"""A fleet that is updated: a good build reaches it, a bad one is stopped."""
