@@ -29,12 +29,15 @@ WRONG = {
     "UNKNOWN_AFTER": "soon",
     "ENROLMENT": "perhaps",
     "SHARDS": "16385",
+    "LEASE_S": "0.5",
     "DISCORD_API_URL": "ftp://example.org",
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
     "DISCORD_TOKEN": "bell\x07",
     "ESP_AUTH_TOKEN": "bell\x07",
     "ADMIN_TOKEN": "bell\x07",
+    "DISCORD_CLIENT_ID": "my app",
+    "DISCORD_CLIENT_SECRET": "bell\x07",
     "METRICS_TOKEN": "bell\x07",
     "DISCORD_TOKEN_FILE": "/nowhere/token",
 }
@@ -251,6 +254,13 @@ def test_a_missing_token_is_named(env_file: Path):
 def test_the_health_port_cannot_be_the_port(env_file: Path, ports: dict[str, str]):
     with pytest.raises(ConfigError, match="HEALTH_PORT"):
         load(written(env_file, RIGHT | ports))
+
+
+def test_a_client_secret_is_of_a_client(env_file: Path):
+    with pytest.raises(ConfigError, match="DISCORD_CLIENT_SECRET should hold"):
+        load(written(env_file, RIGHT | {"DISCORD_CLIENT_SECRET": "secret"}))
+    both = {"DISCORD_CLIENT_ID": "1187", "DISCORD_CLIENT_SECRET": "secret"}
+    assert load(written(env_file, RIGHT | both)).discord_client_id == "1187"
 
 
 def test_a_file_that_cannot_be_read_is_named(env_file: Path):

@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
 )
@@ -33,7 +34,9 @@ from voicestatus.core.fleet import Enrolment
 from voicestatus.core.ids import GuildId
 from voicestatus.core.storage_address import parse as parse_storage
 
-_RESERVED_PATHS = ("/health", "/livez", "/readyz", "/metrics", "/api", "/admin", "/ota")
+_RESERVED_PATHS = (
+    "/health", "/livez", "/readyz", "/metrics", "/api", "/admin", "/auth", "/ota",
+)  # fmt: skip
 
 
 def _split(text: object) -> object:
@@ -65,6 +68,12 @@ def _unless_auto(text: object) -> object:
 
 def _another_port(value: int, others: ValidationInfo) -> int:
     if value == others.data.get("port"):
+        raise ValueError
+    return value
+
+
+def _of_a_client(value: SecretStr, others: ValidationInfo) -> SecretStr:
+    if others.data.get("discord_client_id", "wrong") is None:
         raise ValueError
     return value
 
@@ -196,6 +205,16 @@ class Settings(BaseModel):
         (),
         description="what `voicestatus keygen` wrote to release.pub (44 characters);"
         " several keys are separated by commas",
+    )
+    discord_client_id: (
+        Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")] | None
+    ) = Field(
+        None,
+        description="the client id (a whole number) of your app"
+        " (discord.com/developers -> your app -> OAuth2)",
+    )
+    discord_client_secret: Annotated[Secret, AfterValidator(_of_a_client)] | None = (
+        Field(None, description="the client secret of the app of DISCORD_CLIENT_ID")
     )
     enrolment: Annotated[Enrolment, BeforeValidator(_lower)] = Field(
         Enrolment.OPEN, description="open, approve or closed"

@@ -1,14 +1,18 @@
 """The admin side as it is put together, in memory, and who asks it."""
 
+import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 import pytest_twisted
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -19,9 +23,12 @@ from twisted.test import iosim
 
 from voicestatus.core.addresses import Addresses, parse_networks
 from voicestatus.core.admission import Limits
+from voicestatus.core.chip import Chip
 from voicestatus.core.fleet import Enrolment
 from voicestatus.core.guild import Channel, Voice
+from voicestatus.core.ids import GuildId, UserId
 from voicestatus.core.lights import EVERYTHING, Light, RuleText
+from voicestatus.core.manifest import Manifest, PublicKey, sign
 from voicestatus.core.presence import (
     Event,
     GuildArrived,
@@ -33,18 +40,30 @@ from voicestatus.devices.door import Door
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.registry import Here, Registry
 from voicestatus.devices.wire import Hello
+from voicestatus.discord.rest.errors import OAuthRefused
+from voicestatus.discord.rest.oauth import Grant, challenge
+from voicestatus.discord.rest.wire import OwnGuild, User
 from voicestatus.hub import Hub
 from voicestatus.lights import Counting, LightGroups
+from voicestatus.ota.pace import Rates
+from voicestatus.ota.probe import Probes
+from voicestatus.ota.rollouts import Rollouts
+from voicestatus.ota.signs import Signs
 from voicestatus.services import Row
+from voicestatus.simulator.images import make_image
 from voicestatus.store.memory import MemoryStore
+from voicestatus.web.access import DiscordApp
 from voicestatus.web.admin import AdminSide
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import ExactTree
+from voicestatus.web.ota import PARALLEL, OtaSide
 from voicestatus.web.site import QuietSite
 
 TOKEN = "open-sesame"
 GUILD, ROOM, AFK, ME, PERSON = 101, 201, 202, 301, 302
 NOW = 1_795_000_000.0
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+BOUNDARY = "a-boundary"
 
 
 @dataclass
@@ -143,12 +162,23 @@ class Side:
     """All of the admin side, around a registry, a hub and a store of its own."""
 
     def __init__(
-        self, trusted: str = "", clock: Any = None, limits: Limits | None = None
+        self,
+        trusted: str = "",
+        clock: Any = None,
+        limits: Limits | None = None,
+        keys: tuple[Ed25519PrivateKey, ...] = (SIGNING_KEY,),
+        parallel: int = PARALLEL,
+        public_url: str = "http://localhost:8080",
+        token: str = TOKEN,
+        discord: Any = None,
+        rates: Rates | None = None,
+        store: Store | None = None,
+        messages: Any = None,
     ) -> None:
-        self.clock, self.store = clock or Clock(), Store()
+        self.clock, self.store = clock or Clock(), store or Store()
         self.metrics = CollectorRegistry()
         self.hub = Hub(Presence())
-        ids, tokens = count(1), count(1)
+        ids, tokens, secrets, rollouts = count(1), count(1), count(1), count(1)
         self.lights = LightGroups(
             self.hub, self.clock, self.wall, Counting(), 60.0, hold=True
         )
@@ -159,6 +189,8 @@ class Side:
             enrolment=Enrolment.OPEN,
             wall=self.wall,
             make_token=lambda: f"{next(tokens):043d}",
+            others=messages,
+            public_url=public_url,
         )
         self.door = Door(
             self.clock,
@@ -166,8 +198,36 @@ class Side:
             limits or Limits(),
             Addresses(parse_networks(trusted)),
         )
+        self.bearers: dict[bytes, str] = {}
+        self.macs: dict[str, str] = {}
+        self.ota = OtaSide(
+            store=self.store,
+            keys=[*map(PublicKey.of, keys)],
+            door=self.door,
+            metrics=self.metrics,
+            clock=self.clock,
+            wall=self.wall,
+            make_token=lambda: f"{next(tokens):043d}",
+            bearer=self.bearers.get,
+            by_mac=self.macs.get,
+            parallel=parallel,
+            rates=rates,
+        )
+        self.probes = Probes(self.devices, self.ota.downloads, self.clock, self.wall)
+        self.rollouts = Rollouts(
+            self.store,
+            Signs(self.devices),
+            self.ota.catalogue,
+            self.ota.downloads,
+            self.probes,
+            self.clock,
+            self.metrics,
+            wall=self.wall,
+            make_id=lambda: f"rollout-{next(rollouts)}",
+        )
+        self.ota.catalogue.needed = self.rollouts.needed
         self.admin = AdminSide(
-            token=TOKEN,
+            token=token,
             hub=self.hub,
             devices=self.devices,
             explainer=self.lights,
@@ -177,15 +237,28 @@ class Side:
             clock=self.clock,
             wall=self.wall,
             new_id=lambda: f"r{next(ids)}",
+            new_secret=lambda: f"secret-{next(secrets):036d}",
+            public_url=public_url,
+            discord=discord,
             version="1.2.3",
             device_path="/ws",
+            messages=messages,
+            catalogue=self.ota.catalogue,
+            rollouts=self.rollouts,
+            probes=self.probes,
         )
         self.root = ExactTree({})
         self.root.putChild(b"api", self.admin.pages)
-        self.site = QuietSite(self.root, self.clock, self.admin.too_large)
+        self.root.putChild(b"auth", self.admin.sign_in)
+        self.root.putChild(b"ota", self.ota.pages)
+        self.site = QuietSite(
+            self.root, self.clock, self.admin.too_large, self.admin.receiver_of
+        )
         self.browsers: list[Browser] = []
         self.running = Row()
-        for part in (self.store, self.lights, self.devices, self.admin):
+        if store is None:
+            self.store.setServiceParent(self.running)
+        for part in (self.lights, self.devices, self.ota, self.admin):
             part.setServiceParent(self.running)
 
     def wall(self) -> float:
@@ -257,6 +330,36 @@ class Side:
         return sign, here
 
 
+def make_files(
+    build: int = 14, chip: Chip = Chip.ESP32, size_bytes: int = 200_000, **said: Any
+) -> dict[str, bytes]:
+    """Make what a form holds that publishes a release."""
+    image = make_image(chip, size_bytes, version="1.4.0", build=build)
+    manifest = Manifest(
+        chip=chip,
+        version="1.4.0",
+        build=build,
+        size_bytes=len(image),
+        sha256=hashlib.sha256(image).hexdigest(),
+        **said,
+    )
+    return {"image": image, "manifest": sign(manifest, SIGNING_KEY)}
+
+
+def make_form(parts: Any) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a form: of pairs, or of a dict."""
+    body = b""
+    for name, value in parts.items() if isinstance(parts, dict) else parts:
+        data = value.encode() if isinstance(value, str) else value
+        body += (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; '
+            f'filename="f"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        ).encode() + data
+        body += b"\r\n"
+    body += f"--{BOUNDARY}--\r\n".encode()
+    return {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}, body
+
+
 def request(
     method: str,
     path: str,
@@ -305,13 +408,152 @@ class Browser(WebSocketClientProtocol):
         return [message for message in self.heard if message["type"] == type_]
 
 
+class Surfer:
+    """A browser: it keeps cookies, and says which page asks for something."""
+
+    def __init__(self, side: Side, origin: str, agent: str, host: str) -> None:
+        self._side, self._origin, self._host = side, origin, host
+        self._sent = {"Host": origin.partition("://")[2], "User-Agent": agent}
+        self.jar: dict[str, str] = {}
+        self.set_cookies: list[str] = []
+
+    def go(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """Ask for a path as a page of this very origin does."""
+        visitor = self._side.visit(self._host)
+        sent = self._sent | ({} if method == "GET" else {"Origin": self._origin})
+        if self.jar:
+            sent["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.jar.items())
+        visitor.send(request(method, path, body, None, sent | (headers or {})))
+        head = visitor.transport.value().partition(b"\r\n\r\n")[0].decode("latin-1")
+        self.set_cookies = re.findall(r"(?mi)^set-cookie: (.*?)\r?$", head)
+        for cookie in self.set_cookies:
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.jar[name] = value
+            if not value:
+                del self.jar[name]
+        return visitor.answer
+
+    def sign_in(self, token: str = TOKEN) -> Answer:
+        return self.go("POST", "/auth/token", {"token": token})
+
+    def me(self) -> Any:
+        return self.go("GET", "/api/v1/me").json
+
+    def write(self, method: str, path: str, body: object = None) -> Answer:
+        """Do what a page of ours does to change something."""
+        return self.go(method, path, body, {"X-CSRF-Token": self.me()["csrfToken"]})
+
+
+class FakeOAuth:
+    """Discord's side of signing in: who consents is `user`, in `their_guilds`."""
+
+    def __init__(self) -> None:
+        self.user_ = User(id=UserId(PERSON), name="ada", global_name="Ada L.")
+        self.their_guilds: tuple[OwnGuild, ...] = ()
+        self.failure: Exception | None = None
+        self.codes: dict[str, str] = {}
+        self.tokens: set[str] = set()
+        self.made: list[str] = []
+        self.asked_for: tuple[str, ...] = ()
+
+    def consent(self, url: str) -> dict[str, str]:
+        """Be the person who says yes; return what the browser is sent back with."""
+        query = dict(parse_qsl(urlsplit(url).query))
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = query["challenge"]
+        return {"code": code, "state": query["state"]}
+
+    def authorize_url(
+        self, redirect_uri: str, state: str, verifier: str, scopes: tuple[str, ...]
+    ) -> str:
+        self.asked_for = scopes
+        query = {
+            "redirect_uri": redirect_uri,
+            "state": state,
+            "challenge": challenge(verifier),
+        }
+        return f"https://discord.test/oauth2/authorize?{urlencode(query)}"
+
+    async def exchange(self, code: str, redirect_uri: str, verifier: str) -> Grant:
+        if self.failure is not None:
+            raise self.failure
+        if self.codes.pop(code, None) != challenge(verifier):
+            raise OAuthRefused(400, "invalid_grant")
+        token = f"access-{len(self.made)}"
+        self.made.append(token)
+        self.tokens.add(token)
+        return Grant(token, "refresh", 604800, "identify guilds")
+
+    async def user(self, access_token: str) -> User:
+        assert access_token in self.tokens
+        return self.user_
+
+    async def guilds(self, access_token: str) -> tuple[OwnGuild, ...]:
+        assert access_token in self.tokens
+        return self.their_guilds
+
+    async def revoke(self, access_token: str) -> None:
+        self.tokens.remove(access_token)
+
+
+@pytest.fixture
+def oauth() -> FakeOAuth:
+    return FakeOAuth()
+
+
+@pytest.fixture
+def discord_side(make_side: Callable[..., Side], oauth: FakeOAuth) -> Side:
+    """A side where one may sign in with Discord, and the bot is in one guild."""
+    discord = DiscordApp(oauth, trusted=(GuildId(GUILD),))
+    side = make_side(discord=discord, public_url="http://sign.example")
+    side.people_come()
+    return side
+
+
+@pytest.fixture
+def surf() -> Callable[..., Surfer]:
+    """Open a browser; its pages are ours unless `origin` says otherwise."""
+
+    def surf(
+        side: Side,
+        origin: str = "http://sign.example",
+        agent: str = "Firefox",
+        host: str = "192.0.2.1",
+    ) -> Surfer:
+        return Surfer(side, origin, agent, host)
+
+    return surf
+
+
+@pytest.fixture
+def by_discord(oauth: FakeOAuth) -> Callable[..., Answer]:
+    """Let a browser go all the way to Discord and back."""
+
+    def by_discord(surfer: Surfer, next_: str = "/") -> Answer:
+        left = surfer.go("GET", f"/auth/discord?next={quote(next_, safe='')}")
+        back = oauth.consent(left.headers["location"])
+        return surfer.go("GET", f"/auth/discord/callback?{urlencode(back)}")
+
+    return by_discord
+
+
 @pytest.fixture
 def dial() -> Callable[..., Browser]:
     """Open a socket to a side; with `say` that is its first text."""
 
-    def dial(side: Side, say: str | None = f"AUTH:{TOKEN}") -> Browser:
+    def dial(
+        side: Side,
+        say: str | None = f"AUTH:{TOKEN}",
+        headers: dict[str, str] | None = None,
+    ) -> Browser:
         factory = WebSocketClientFactory(
-            "ws://sign.example/admin/ws", reactor=side.clock
+            "ws://sign.example/admin/ws", headers=headers, reactor=side.clock
         )
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
         browser = Browser()
@@ -343,11 +585,13 @@ def make_side() -> Iterator[Callable[..., Side]]:
     def make(**how: Any) -> Side:
         side = Side(**how)
         side.running.startService()
+        side.rollouts.begin(None)
         sides.append(side)
         return side
 
     yield make
     for side in sides:
+        side.rollouts.end()
         stopped: Deferred[None] = side.running.stopService()
         for _ in range(5):
             side.clock.advance(1)
@@ -372,9 +616,11 @@ async def real_side() -> AsyncIterator[tuple[Side, int]]:
     front = Front(reactor, side.site, {b"/admin/ws": socket}, side.door)
     endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     side.running.startService()
+    side.rollouts.begin(None)
     port = await endpoint.listen(front)
     yield side, port.getHost().port
     await port.stopListening()
+    await side.rollouts.end()
     await side.running.stopService()
 
 
@@ -391,3 +637,13 @@ def admin_token() -> str:
 @pytest.fixture
 def now() -> float:
     return NOW
+
+
+@pytest.fixture(name="make_files", scope="session")
+def _make_files() -> Callable[..., dict[str, bytes]]:
+    return make_files
+
+
+@pytest.fixture(name="make_form", scope="session")
+def _make_form() -> Callable[..., tuple[dict[str, str], bytes]]:
+    return make_form

@@ -9,6 +9,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from voicestatus.devices import later
 from voicestatus.web import admin_socket, feed
+from voicestatus.web.everywhere import Everywhere
 
 Dial = Callable[..., Any]
 
@@ -229,7 +230,8 @@ def test_a_storm_gives_way_when_its_time_is_over(side: Any):
         side.clock.callLater(0, told.append, "a turn")
         side.clock.rightNow += later.SLICE_S / 2
 
-    watched = feed.Feed(side.hub, side.devices, side.clock, tell)
+    everywhere = Everywhere(side.devices, side.lights, None)
+    watched = feed.Feed(side.hub, side.devices, everywhere, side.clock, tell)
     watched.start()
     for id_ in "abc":
         side.ask("POST", "/devices", {"id": id_})

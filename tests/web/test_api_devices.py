@@ -55,6 +55,7 @@ def test_a_device_is_shown_with_all_its_keys(side: Any):
         "heapFreeB": None,
         "uptimeS": None,
         "reconnects": 0,
+        "rttMs": None,
         "tokens": [
             {"issuedAt": "2026-11-18T11:06:40Z", "firstUsedAt": None, "endsAt": None}
         ],

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from voicestatus.web import audit
+from voicestatus.web.pruner import PRUNE_EVERY_S
 
 DAY_S = 86_400.0
 
@@ -81,7 +82,7 @@ def test_entries_are_forgotten_after_their_time(side: Any):
     side.ask("POST", "/devices", {"id": "new"})
     assert [e["target"] for e in entries(side)["entries"]] == ["new", "old"]
     side.clock.advance(DAY_S)
-    side.clock.advance(audit.PRUNE_EVERY_S)
+    side.clock.advance(PRUNE_EVERY_S)
     assert [e["target"] for e in entries(side)["entries"]] == ["new"]
     days = {key for key in side.store._documents if key[0] == audit.DAYS}
     assert len(days) == 1
@@ -112,7 +113,7 @@ def test_an_entry_that_cannot_be_read_is_forgotten_as_well(side: Any):
     (key,) = [key for key in side.store._documents if key[0] == audit.ENTRIES]
     side.store._documents[key] = replace(side.store._documents[key], body=b"damaged")
     side.clock.advance(DAY_S * (audit.KEPT_DAYS + 2))
-    side.clock.advance(audit.PRUNE_EVERY_S)
+    side.clock.advance(PRUNE_EVERY_S)
     assert entries(side)["entries"] == []
 
 
@@ -121,5 +122,5 @@ def test_a_store_that_fails_does_not_end_the_pruning(side: Any):
     side.store.running = 0
     side.clock.advance(DAY_S * (audit.KEPT_DAYS + 2))
     side.store.running = 1
-    side.clock.advance(audit.PRUNE_EVERY_S)
+    side.clock.advance(PRUNE_EVERY_S)
     assert entries(side)["entries"] == []

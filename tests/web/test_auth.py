@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from voicestatus.web import auth
+from voicestatus.web.auth import gate
 
 PRESENCE = "/api/v1/presence"
 
@@ -78,12 +78,12 @@ def test_nobody_elses_word_does(side: Any, request_bytes: Any):
 
 def test_too_many_that_wait_are_told_to_come_later(side: Any, request_bytes: Any):
     guess(side, request_bytes)
-    for _ in range(auth.MAX_HELD):
+    for _ in range(gate.MAX_HELD):
         guess(side, request_bytes)
-    assert side.metric("voicestatus_admin_held") == auth.MAX_HELD
+    assert side.metric("voicestatus_admin_held") == gate.MAX_HELD
     answer = guess(side, request_bytes).answer
     assert (answer.status, answer.code) == (429, "RATE_LIMITED")
-    assert int(answer.headers["retry-after"]) >= auth.LONGEST_HOLD_S
+    assert int(answer.headers["retry-after"]) >= gate.LONGEST_HOLD_S
     assert side.ask("GET", "/presence").status == 200
     side.clock.advance(60)
 

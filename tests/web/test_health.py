@@ -28,6 +28,7 @@ WELL = Vitals(
     gateway="ready",
     problem=None,
     store_problem=None,
+    in_step=True,
     guild=1187000000000000001,
     voice_users=3,
     signs=2,
@@ -76,9 +77,10 @@ def test_signs_can_be_served_from_memory_while_discord_is_away():
         replace(WELL, discord_heard=False, discord_ready=False),
         replace(WELL, discord_ready=False, gateway="stopped", problem="wrong token"),
         replace(WELL, store_problem="the disk is full"),
+        replace(WELL, in_step=False),
     ],
 )
-def test_it_is_not_ready_without_discord_or_its_store(ill: Vitals):
+def test_it_is_not_ready_without_discord_its_store_or_the_other_nodes(ill: Vitals):
     answer = readiness(ill)
     assert answer["ok"] is False
     assert answer["problems"]

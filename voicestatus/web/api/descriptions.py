@@ -6,6 +6,7 @@ from typing import Any
 from voicestatus.web.api.asyncapi import asyncapi
 from voicestatus.web.api.endpoint import Endpoint, endpoint, endpoints_of
 from voicestatus.web.api.openapi import openapi
+from voicestatus.web.auth.identity import Level
 from voicestatus.web.commands import COMMANDS
 
 
@@ -22,12 +23,12 @@ class DescriptionsSubject:
         self._openapi = openapi(self.endpoints, version, COMMANDS)
         self._asyncapi = asyncapi(version, device_path)
 
-    @endpoint("GET", "/openapi.json", is_open=True)
+    @endpoint("GET", "/openapi.json", level=Level.ANYBODY)
     def http(self) -> dict[str, Any]:
         """Describe this API as OpenAPI 3.1."""
         return self._openapi
 
-    @endpoint("GET", "/asyncapi.json", is_open=True)
+    @endpoint("GET", "/asyncapi.json", level=Level.ANYBODY)
     def sockets(self) -> dict[str, Any]:
         """Describe the WebSockets of admins and devices as AsyncAPI 3.0."""
         return self._asyncapi

@@ -10,19 +10,33 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from voicestatus.core.errors import Refusal
 from voicestatus.core.fleet import Device
-from voicestatus.core.lights import EVERYTHING
 from voicestatus.devices.registry import Patch, Registry
 from voicestatus.devices.wire import DeviceId, Line, Word
 from voicestatus.web import views
 from voicestatus.web.api.endpoint import endpoint
-from voicestatus.web.api.rules import Explainer, RuleBody, read_rule
+from voicestatus.web.api.rules import RuleBody, read_rule
 from voicestatus.web.audit import Audit, Caller
-from voicestatus.web.commands import Command, Commands
+from voicestatus.web.auth.identity import Scope
+from voicestatus.web.commands import Command, Commands, CommandSent
+from voicestatus.web.everywhere import Everywhere
 
 SLICE = 200
 """Devices that are looked at before the reactor turns: one or two milliseconds."""
+
+SOUGHT = ("DEVICE_NOT_FOUND", "NODE_UNREACHABLE", "STORE_UNAVAILABLE")
+"""How one is refused who asks where a device is."""
+
+PROBED = (
+    "PROBE_NOT_NEEDED",
+    "PROBE_UNANSWERED",
+    "PUBLIC_URL_MISSING",
+    "RETURN_AWAITED",
+    "ENROLMENT_CLOSED",
+    "ALREADY_ENROLLED",
+    "DEVICE_REVOKED",
+)
+"""How one is refused who has an old device asked what it is."""
 
 Name = Annotated[Line, Meta(examples=["Desk lamp"])]
 Tags = Annotated[
@@ -57,11 +71,11 @@ class DevicesQuery(Struct, frozen=True, forbid_unknown_fields=True, rename="came
         Meta(description="those whose id or name holds this, in any case"),
     ] = UNSET
 
-    def takes(self, device: Device) -> bool:
-        record, here = device.record, "true" if device.connected else "false"
+    def takes(self, device: Device, *, connected: bool) -> bool:
+        record, wanted = device.record, "true" if connected else "false"
         return (
             (self.tag is UNSET or self.tag in record.tags)
-            and (self.connected is UNSET or self.connected == here)
+            and (self.connected is UNSET or self.connected == wanted)
             and (self.q is UNSET or _mentions(device, self.q.casefold()))
         )
 
@@ -111,50 +125,49 @@ class Enrolled(Struct, frozen=True, rename="camel"):
         return f"Enrolled(device={self.device!r})"
 
 
-class CommandSent(Struct, frozen=True, rename="camel"):
-    """A command that was sent; whether the device obeys, it says itself."""
-
-    device: str
-    type: str
-
-
 class DevicesSubject:
     """The registry, for admins."""
 
     def __init__(
         self,
         devices: Registry,
-        explainer: Explainer,
+        everywhere: Everywhere,
         commands: Commands,
         audit: Audit,
         clock: IReactorTime,
     ) -> None:
-        self._registry, self._explainer = devices, explainer
+        self._registry, self._everywhere = devices, everywhere
         self._commands, self._audit, self._clock = commands, audit, clock
 
-    @endpoint("GET", "/devices")
+    @endpoint("GET", "/devices", refuses=("STORE_UNAVAILABLE",))
     async def list_(self, query: DevicesQuery) -> DevicePage:
         """List devices, by id.
 
         Those with an id like `conn-…` showed the shared token alone: they are listed
         for as long as they are connected.
         """
-        page: list[views.Device] = []
-        ids = self._registry.ids()
+        places = await self._everywhere.places()
+        page: list[str] = []
+        ids = sorted({*self._registry.ids(), *places})
         for n, id_ in enumerate(ids[bisect_right(ids, query.after) :], 1):
-            device = self._registry.get(id_)
-            if device is not None and query.takes(device):
-                if len(page) == query.limit:
-                    return DevicePage(page, page[-1].id)
-                page.append(views.device_of(device))
+            device = self._everywhere.device(id_, places)
+            if device is not None and query.takes(
+                device, connected=device.connected or id_ in places
+            ):
+                page.append(id_)
+                if len(page) > query.limit:
+                    break
             if n % SLICE == 0:
                 await deferLater(self._clock, 0)
-        return DevicePage(page, None)
+        shown = await self._everywhere.shown(page[: query.limit], places)
+        more = len(page) > query.limit
+        return DevicePage(shown, page[query.limit - 1] if more else None)
 
     @endpoint(
         "POST",
         "/devices",
         HTTPStatus.CREATED,
+        scope=Scope.DEVICES,
         refuses=("DEVICE_EXISTS", "STORE_UNAVAILABLE"),
     )
     async def create(self, body: NewDevice, caller: Caller) -> Enrolled:
@@ -165,16 +178,17 @@ class DevicesSubject:
         """
         also = self._audit.entry(caller, "device.create", body.id, _told(body))
         device, token = await self._registry.create(body.id, _patch(body), also=also)
-        return Enrolled(views.device_of(device), token)
+        return Enrolled(self._everywhere.view(device), token)
 
-    @endpoint("GET", "/devices/<device>", refuses=("DEVICE_NOT_FOUND",))
-    def show(self, device: str) -> views.Device:
+    @endpoint("GET", "/devices/<device>", refuses=SOUGHT)
+    async def show(self, device: str) -> views.Device:
         """Show one device."""
-        return views.device_of(self._find(device))
+        return await self._everywhere.show(device)
 
     @endpoint(
         "PATCH",
         "/devices/<device>",
+        scope=Scope.DEVICES,
         refuses=("DEVICE_NOT_FOUND", "NOT_ENROLLED", "STORE_UNAVAILABLE"),
     )
     async def change(
@@ -183,12 +197,13 @@ class DevicesSubject:
         """Change a device's name, tags or rule; approve of it, or revoke it."""
         also = self._audit.entry(caller, "device.change", device, _told(body))
         changed = await self._registry.change(device, _patch(body), also=also)
-        return views.device_of(changed)
+        return await self._everywhere.changed(changed)
 
     @endpoint(
         "DELETE",
         "/devices/<device>",
         HTTPStatus.NO_CONTENT,
+        scope=Scope.DEVICES,
         refuses=("DEVICE_NOT_FOUND", "NOT_ENROLLED", "STORE_UNAVAILABLE"),
     )
     async def forget(self, device: str, caller: Caller) -> None:
@@ -196,34 +211,41 @@ class DevicesSubject:
         also = self._audit.entry(caller, "device.delete", device)
         await self._registry.forget(device, also=also)
 
-    @endpoint("GET", "/devices/<device>/explain", refuses=("DEVICE_NOT_FOUND",))
-    def explain(self, device: str) -> views.DeviceExplanation:
+    @endpoint("GET", "/devices/<device>/explain", refuses=SOUGHT)
+    async def explain(self, device: str) -> views.DeviceExplanation:
         """Tell why a device shows what it shows."""
-        found, showing = self._find(device), self._registry.showing(device)
-        rule = found.record.rule or EVERYTHING if showing is None else showing.rule
-        return views.device_explanation_of(
-            found, showing, self._explainer.explain(rule)
-        )
+        return await self._everywhere.explain(device)
 
     @endpoint(
         "POST",
         "/devices/<device>/commands",
         HTTPStatus.ACCEPTED,
+        scope=Scope.DEVICES,
         refuses=(
             "DEVICE_NOT_FOUND",
             "DEVICE_OFFLINE",
             "COMMAND_NOT_SUPPORTED",
             "INVALID_COMMAND",
+            "RELEASE_NOT_FOUND",
+            *PROBED,
+            "DEVICE_NOT_ELIGIBLE",
+            "NODE_UNREACHABLE",
+            "FATE_UNKNOWN",
             "STORE_UNAVAILABLE",
         ),
     )
     async def command(self, device: str, body: Command, caller: Caller) -> CommandSent:
-        """Send a command to a device that is connected."""
-        return CommandSent(device, await self._commands.send(caller, device, body))
+        """Send a command to a device that is connected.
+
+        A `probe` is answered when the device has, after half a minute at most. With
+        `ota` it may be away: it gets the release when it is back.
+        """
+        return await self._commands.send(caller, device, body)
 
     @endpoint(
         "POST",
         "/devices/<device>/token",
+        scope=Scope.DEVICES,
         refuses=(
             "DEVICE_NOT_FOUND",
             "NOT_ENROLLED",
@@ -237,12 +259,7 @@ class DevicesSubject:
         Its old ones are good until the new one is in use.
         """
         also = self._audit.entry(caller, "device.rotate", device)
-        return NewToken(await self._registry.rotate(device, also=also))
-
-    def _find(self, id_: str) -> Device:
-        if (device := self._registry.get(id_)) is None:
-            raise Refusal("DEVICE_NOT_FOUND", "There is no device with this id.")
-        return device
+        return NewToken(await self._everywhere.rotate(device, also=also))
 
 
 def _mentions(device: Device, text: str) -> bool:

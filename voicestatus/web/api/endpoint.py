@@ -4,17 +4,46 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import getdoc
-from typing import Any, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from voicestatus.web.audit import Caller
+from voicestatus.web.auth.identity import Level, Scope
+from voicestatus.web.auth.visit import Visit
+
+T = TypeVar("T")
 
 Handler = Callable[..., Any]
 """A method of a subject: returns its answer, or a coroutine of it. Its parameters are
 
 - one `str` for each `<name>` in the path,
 - `query` and `body`, Structs that are read strictly,
-- `caller`, who asks.
+- `form`, a `Form` whose parts are read while they come,
+- `caller`, who asks,
+- `visit`, what the request shows of them.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Again(Generic[T]):
+    """An answer of 200: what was to be made was there already."""
+
+    answer: T
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """An answer with headers of its own; a name may stand there several times."""
+
+    answer: T
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormOf:
+    """What a form has to hold, as a JSON schema, and how large it may be."""
+
+    schema: dict[str, Any]
+    limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +55,12 @@ class Endpoint:
     status: HTTPStatus
     refuses: tuple[str, ...]
     """The codes that its handler refuses with."""
-    is_open: bool
-    """Whether it is answered without a token."""
+    level: Level
+    """Who may use it."""
+    scope: Scope | None
+    """Which API tokens may; None: none of them."""
+    form: FormOf | None
+    """Of a path without parameters only."""
     handler: Handler
     types: dict[str, Any] = field(init=False)
 
@@ -40,6 +73,15 @@ class Endpoint:
         return f"{self.method} {self.path}"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is answered without a token."""
+        return self.level is Level.ANYBODY
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    @property
     def query(self) -> Any:
         return self.types.get("query")
 
@@ -50,12 +92,25 @@ class Endpoint:
     @property
     def answer(self) -> Any:
         """The type of the answer; None: there is no body."""
-        answer = self.types["return"]
-        return None if answer is type(None) else answer
+        returns = self.types["return"]
+        if self.may_be_again:
+            (returns,) = (t for t in get_args(returns) if get_origin(t) is not Again)
+        if get_origin(returns) is Reply:
+            (returns,) = get_args(returns)
+        return None if returns is type(None) else returns
+
+    @property
+    def may_be_again(self) -> bool:
+        """Whether it may answer `Again`."""
+        return any(get_origin(t) is Again for t in get_args(self.types["return"]))
 
     @property
     def wants_caller(self) -> bool:
         return self.types.get("caller") is Caller
+
+    @property
+    def wants_visit(self) -> bool:
+        return self.types.get("visit") is Visit
 
     @property
     def summary(self) -> str:
@@ -77,12 +132,18 @@ def endpoint(
     status: HTTPStatus = HTTPStatus.OK,
     *,
     refuses: tuple[str, ...] = (),
-    is_open: bool = False,
+    level: Level = Level.ADMIN,
+    scope: Scope | None = None,
+    form: FormOf | None = None,
 ) -> Callable[[Handler], Endpoint]:
-    """Make a method an endpoint; its path is Klein's: `/devices/<device>`."""
+    """Make a method an endpoint; its path is Klein's: `/devices/<device>`.
+
+    What is read is for every API token that may read.
+    """
+    good_for = Scope.READ if method == "GET" else scope
 
     def declare(handler: Handler) -> Endpoint:
-        return Endpoint(method, path, status, refuses, is_open, handler)
+        return Endpoint(method, path, status, refuses, level, good_for, form, handler)
 
     return declare
 

@@ -8,24 +8,52 @@ from msgspec import Meta, Struct
 from twisted.internet.defer import CancelledError
 
 from voicestatus.core.errors import Refusal, StoreError
+from voicestatus.web.auth.identity import Identity, Level, Scope
 
 STATUS = {
     "VALIDATION_FAILED": HTTPStatus.BAD_REQUEST,
     "INVALID_ID": HTTPStatus.BAD_REQUEST,
     "INVALID_COMMAND": HTTPStatus.BAD_REQUEST,
+    "IMAGE_REFUSED": HTTPStatus.BAD_REQUEST,
+    "MANIFEST_REFUSED": HTTPStatus.BAD_REQUEST,
+    "SIGN_IN_REFUSED": HTTPStatus.BAD_REQUEST,
     "UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
+    "FORBIDDEN": HTTPStatus.FORBIDDEN,
+    "CSRF_REFUSED": HTTPStatus.FORBIDDEN,
     "NOT_FOUND": HTTPStatus.NOT_FOUND,
     "DEVICE_NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "RELEASE_NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "ROLLOUT_NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "SESSION_NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "TOKEN_NOT_FOUND": HTTPStatus.NOT_FOUND,
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
     "DEVICE_EXISTS": HTTPStatus.CONFLICT,
     "NOT_ENROLLED": HTTPStatus.CONFLICT,
     "DEVICE_REVOKED": HTTPStatus.CONFLICT,
     "DEVICE_OFFLINE": HTTPStatus.CONFLICT,
     "COMMAND_NOT_SUPPORTED": HTTPStatus.CONFLICT,
+    "NO_SIGNING_KEYS": HTTPStatus.CONFLICT,
+    "BUILD_EXISTS": HTTPStatus.CONFLICT,
+    "RELEASE_IN_USE": HTTPStatus.CONFLICT,
+    "ROLLOUT_OVER": HTTPStatus.CONFLICT,
+    "DEVICE_NOT_IN_ROLLOUT": HTTPStatus.CONFLICT,
+    "DEVICE_NOT_ELIGIBLE": HTTPStatus.CONFLICT,
+    "PROBE_NOT_NEEDED": HTTPStatus.CONFLICT,
+    "PUBLIC_URL_MISSING": HTTPStatus.CONFLICT,
+    "RETURN_AWAITED": HTTPStatus.CONFLICT,
+    "ENROLMENT_CLOSED": HTTPStatus.CONFLICT,
+    "ALREADY_ENROLLED": HTTPStatus.CONFLICT,
+    "TOKEN_EXISTS": HTTPStatus.CONFLICT,
     "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
+    "TOO_MANY_UPLOADS": HTTPStatus.TOO_MANY_REQUESTS,
     "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "NODE_UNREACHABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+    "FATE_UNKNOWN": HTTPStatus.GATEWAY_TIMEOUT,
+    "PROBE_UNANSWERED": HTTPStatus.GATEWAY_TIMEOUT,
+    "DISCORD_ERROR": HTTPStatus.BAD_GATEWAY,
+    "DISCORD_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
     "STORE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
     "STOPPING": HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -37,6 +65,25 @@ class Stopping(Refusal):
 
     def __init__(self) -> None:
         super().__init__("STOPPING", "The server stops.")
+
+
+class Forbidden(Refusal):
+    """Who it is, is known; but they may not."""
+
+    def __init__(self, level: Level, scope: Scope | None) -> None:
+        """Take what is wanted for it."""
+        super().__init__(
+            "FORBIDDEN",
+            "You may not do this.",
+            level=level.word,
+            scope=None if scope is None else scope.value,
+        )
+
+
+def see_that(who: Identity, level: Level, scope: Scope | None) -> None:
+    """:raises Forbidden: when they may not do what wants that."""
+    if not who.may(level, scope):
+        raise Forbidden(level, scope)
 
 
 class Error(Struct, frozen=True, rename="camel"):

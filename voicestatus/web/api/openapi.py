@@ -9,6 +9,7 @@ import msgspec
 
 from voicestatus.web.api.endpoint import Endpoint
 from voicestatus.web.api.errors import STATUS, ErrorAnswer
+from voicestatus.web.auth import cookies
 
 Json = dict[str, Any]
 BASE = "/api/v1"
@@ -20,8 +21,11 @@ _REQUEST_ID: Json = {
         "schema": {"type": "string"},
     }
 }
+_BEARER: Json = {"token": []}
+_SESSION: Json = {"session": []}
+_CSRF: Json = {"csrf": []}
 _EVERYWHERE = ("VALIDATION_FAILED", "INTERNAL")
-_WITH_TOKEN = ("UNAUTHORIZED", "RATE_LIMITED", "STOPPING")
+_WITH_TOKEN = ("UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "STOPPING")
 _WITH_BODY = ("PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 
 
@@ -45,7 +49,7 @@ def openapi(
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": BASE}],
-        "security": [{"token": []}],
+        "security": [_BEARER, _SESSION],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -53,8 +57,21 @@ def openapi(
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The ADMIN_TOKEN of the settings.",
-                }
+                    "description": "The ADMIN_TOKEN, or an API token with `x-scope`.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookies.SESSION,
+                    "description": "Behind https its name begins with `__Host-`.",
+                },
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRF-Token",
+                    "description": "The `csrfToken` of `/me`; a session's writes want "
+                    "it, and an `Origin`.",
+                },
             },
         },
     }
@@ -87,10 +104,20 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
         operation["description"] = endpoint.description
     if endpoint.is_open:
         operation["security"] = []
+    else:
+        operation["x-level"] = endpoint.level.word
+        operation["x-scope"] = endpoint.scope and endpoint.scope.value
+        if endpoint.writes:
+            operation["security"] = [_BEARER, _SESSION | _CSRF]
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,
             "content": _content(schemas.of(endpoint.body)),
+        }
+    elif endpoint.form is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": endpoint.form.schema}},
         }
     return operation
 
@@ -137,12 +164,17 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
     codes = [*_EVERYWHERE, *endpoint.refuses]
     if not endpoint.is_open:
         codes += _WITH_TOKEN
-    if endpoint.body is not None:
+        if endpoint.writes:
+            codes.append("CSRF_REFUSED")
+    if endpoint.body is not None or endpoint.form is not None:
         codes += _WITH_BODY
     by_status: dict[HTTPStatus, list[str]] = {}
     for code in codes:
         by_status.setdefault(STATUS[code], []).append(code)
-    return {str(endpoint.status.value): fine} | {
+    successes = {str(endpoint.status.value): fine}
+    if endpoint.may_be_again:
+        successes["200"] = fine | {"description": "It was there already"}
+    return successes | {
         str(status.value): {
             "description": " or ".join(f"`{code}`" for code in by_status[status]),
             "headers": _REQUEST_ID | _OWN_HEADERS.get(status, {}),

@@ -5,6 +5,8 @@ method (405) are told apart in one place.
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
 from inspect import iscoroutine
 from typing import Any
 
@@ -12,7 +14,7 @@ import msgspec
 from klein import Klein
 from msgspec import Struct
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -21,18 +23,24 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from voicestatus.core.errors import Refusal
 from voicestatus.tasks import Tasks
-from voicestatus.web.api.endpoint import Endpoint, endpoints_of
+from voicestatus.web.api.endpoint import Again, Endpoint, Reply, endpoints_of
 from voicestatus.web.api.errors import (
     OUR_FAULT,
     STATUS,
     Stopping,
     error_body,
     refusal_of,
+    see_that,
 )
+from voicestatus.web.api.openapi import BASE
 from voicestatus.web.api.reading import read_body, read_query
 from voicestatus.web.audit import Caller
-from voicestatus.web.auth import ACTOR, Gate
+from voicestatus.web.auth.gate import Gate
+from voicestatus.web.auth.identity import NOBODY
+from voicestatus.web.form import Form, boundary_of
+from voicestatus.web.inflow import CallerGone, Inflow
 from voicestatus.web.request_ids import RequestIds
+from voicestatus.web.site import BoundedRequest, Receiver
 
 JSON = b"application/json"
 
@@ -49,6 +57,7 @@ class Api(Service):
     def __init__(self, subjects: Sequence[object], gate: Gate, ids: RequestIds) -> None:
         self._gate, self._ids = gate, ids
         self._tasks = Tasks()
+        self._receivers: dict[tuple[bytes, bytes], Receiver] = {}
         self._router = Klein()
         self._router.url_map.merge_slashes = False  # it would redirect
         for subject in subjects:
@@ -70,60 +79,165 @@ class Api(Service):
 
     def too_large(self, request: Request) -> tuple[Mapping[str, str], bytes]:
         """Refuse a body that the site does not take; see `QuietSite`."""
-        request_id = self._ids.name(request)
         refusal = Refusal("PAYLOAD_TOO_LARGE", "No page takes a body of this size.")
+        return self._refusal(request, refusal)
+
+    def receiver_of(self, method: bytes, path: bytes) -> Receiver | None:
+        """Tell who reads such a body while it comes; see `QuietSite`."""
+        return self._receivers.get((method, path))
+
+    def refuse(self, request: Request, refusal: Refusal) -> bytes:
+        """Set the head of a refusal; return its body."""
+        request.setResponseCode(STATUS[refusal.code])
+        headers, body = self._refusal(request, refusal)
+        for name, value in headers.items():
+            request.setHeader(name, value)
+        return _sized(request, body)
+
+    def _refusal(
+        self, request: Request, refusal: Refusal
+    ) -> tuple[Mapping[str, str], bytes]:
+        request_id = self._ids.name(request)
         headers = {
             "Content-Type": JSON.decode(),
             "Cache-Control": "no-store",
             "X-Request-Id": request_id,
         }
+        if refusal.code == "UNAUTHORIZED":
+            headers["WWW-Authenticate"] = "Bearer"
+        if (retry_after_s := refusal.details.get("retryAfterS")) is not None:
+            headers["Retry-After"] = f"{retry_after_s}"
         return headers, error_body(refusal, request_id)
 
-    def refuse(self, request: Request, refusal: Refusal) -> bytes:
-        """Set the head of a refusal; return its body."""
-        request.setResponseCode(STATUS[refusal.code])
-        if refusal.code == "UNAUTHORIZED":
-            request.setHeader(b"www-authenticate", b"Bearer")
-        if (retry_after_s := refusal.details.get("retryAfterS")) is not None:
-            request.setHeader(b"retry-after", f"{retry_after_s}".encode())
-        return _sized(request, error_body(refusal, self._ids.name(request)))
-
     def _route(self, subject: object, endpoint: Endpoint) -> None:
-        def handle(request: Request, **path: str) -> Coroutine[Any, Any, bytes]:
+        def handle(request: BoundedRequest, **path: str) -> Coroutine[Any, Any, bytes]:
             return self._answer(subject, endpoint, request, path)
 
         self._router.route(
             endpoint.path, methods=[endpoint.method], endpoint=endpoint.name
         )(handle)
+        if endpoint.form is not None:
+            method, path = endpoint.method.encode(), f"{BASE}{endpoint.path}".encode()
+            self._receivers[method, path] = partial(
+                self._receive, subject, endpoint, endpoint.form.limit_bytes
+            )
 
     async def _answer(
         self,
         subject: object,
         endpoint: Endpoint,
-        request: Request,
+        request: BoundedRequest,
         path: dict[str, str],
     ) -> bytes:
+        if endpoint.form is not None:
+            answer = await self._received(request)
+        else:
+            arguments = dict(path) | await self._admitted(endpoint, request)
+            if endpoint.body is not None:
+                arguments["body"] = read_body(_body(request), endpoint.body)
+            answer = endpoint.handler(subject, **arguments)
+            if iscoroutine(answer):
+                answer = await self._to_the_end(endpoint, answer)
+        request.setResponseCode(endpoint.status)
+        if isinstance(answer, Again):
+            request.setResponseCode(HTTPStatus.OK)
+            answer = answer.answer
+        if isinstance(answer, Reply):
+            for name, value in answer.headers:
+                request.responseHeaders.addRawHeader(name, value)
+            answer = answer.answer
+        if endpoint.answer is None:
+            if endpoint.status is not HTTPStatus.NO_CONTENT:
+                request.setHeader(b"content-length", b"0")
+            return b""
+        return _sized(request, msgspec.json.encode(answer))
+
+    async def _admitted(
+        self, endpoint: Endpoint, request: BoundedRequest
+    ) -> dict[str, object]:
+        """Return what a handler is given, but for its body; or raise a refusal."""
         if not self.running:  # connections from before are still there
             raise Stopping
-        address = self._gate.address_of(_peer(request), _headers(request))
+        arguments: dict[str, object] = {}
+        headers = _headers(request) | {"host": request.asked_host}
+        visit = self._gate.visit(_peer(request), headers, tls=request.isSecure())
+        who = NOBODY
         if not endpoint.is_open:
-            await self._gate.admit(request.getHeader(b"authorization"), address)
-        arguments: dict[str, object] = dict(path)
+            who = await self._gate.admit(visit, writes=endpoint.writes)
+            see_that(who, endpoint.level, endpoint.scope)
         _, _, query = request.uri.partition(b"?")
         asked = read_query(query, endpoint.query or NoQuery)
         if endpoint.query is not None:
             arguments["query"] = asked
-        if endpoint.body is not None:
-            arguments["body"] = read_body(_body(request), endpoint.body)
         if endpoint.wants_caller:
-            arguments["caller"] = Caller(ACTOR, address, self._ids.name(request))
-        answer = endpoint.handler(subject, **arguments)
-        if iscoroutine(answer):
-            answer = await self._to_the_end(endpoint, answer)
-        request.setResponseCode(endpoint.status)
-        if endpoint.answer is None:
-            return b""
-        return _sized(request, msgspec.json.encode(answer))
+            request_id = self._ids.name(request)
+            arguments["caller"] = Caller(who, visit.address, request_id)
+        if endpoint.wants_visit:
+            arguments["visit"] = visit
+        return arguments
+
+    # ---- bodies that are read while they come --------------------------------------
+
+    def _receive(
+        self,
+        subject: object,
+        endpoint: Endpoint,
+        limit_bytes: int,
+        request: BoundedRequest,
+    ) -> None:
+        request.content = inflow = Inflow(request.transport, limit_bytes)
+        work = self._read_form(subject, endpoint, request, inflow)
+        self._tasks.spawn(endpoint.name, self._answer_early(request, inflow, work))
+
+    async def _read_form(
+        self,
+        subject: object,
+        endpoint: Endpoint,
+        request: BoundedRequest,
+        inflow: Inflow,
+    ) -> object:
+        arguments = await self._admitted(endpoint, request)
+        boundary = boundary_of(_headers(request).get("content-type", ""))
+        if boundary is None:
+            raise Refusal(
+                "UNSUPPORTED_MEDIA_TYPE",
+                "Send a form, with Content-Type: multipart/form-data; boundary=...",
+            )
+        inflow.expect(request.getHeader(b"content-length"))
+        form = Form(inflow, boundary)
+        request.go_on()
+        return await endpoint.handler(subject, form=form, **arguments)
+
+    async def _answer_early(
+        self,
+        request: BoundedRequest,
+        inflow: Inflow,
+        work: Coroutine[Any, Any, object],
+    ) -> None:
+        """Let the outcome wait for the body's end, or refuse without waiting for it."""
+        try:
+            answer = await work
+        except CallerGone:
+            return
+        except Exception as e:
+            if inflow.ended:
+                inflow.outcome.errback(Failure())
+            elif not inflow.closed:
+                refusal = self._told(request, Failure(e))
+                inflow.let_pass()
+                request.cut_short(
+                    STATUS[refusal.code], *self._refusal(request, refusal)
+                )
+            if isinstance(e, CancelledError):
+                raise
+        else:
+            inflow.outcome.callback(answer)
+
+    async def _received(self, request: Request) -> object:
+        inflow: Any = request.content
+        if not isinstance(inflow, Inflow):  # the path was written in another way
+            raise Refusal("NOT_FOUND", "There is nothing at this path.")
+        return await inflow.outcome
 
     def _to_the_end(
         self, endpoint: Endpoint, work: Coroutine[Any, Any, object]
@@ -152,16 +266,18 @@ class Api(Service):
             refusal = Refusal("METHOD_NOT_ALLOWED", f"Here one may {allow}.")
         elif isinstance(error, HTTPException):
             refusal = Refusal("NOT_FOUND", "There is nothing at this path.")
-        elif (told := refusal_of(error)) is not None:
-            refusal = told
         else:
-            self._log.failure(
-                "request {request_id} failed",
-                failure,
-                request_id=self._ids.name(request),
-            )
-            refusal = OUR_FAULT
+            refusal = self._told(request, failure)
         return self.refuse(request, refusal)
+
+    def _told(self, request: Request, failure: Failure) -> Refusal:
+        """Return what is answered to a failure; a defect of ours is logged."""
+        if (told := refusal_of(failure.value)) is not None:
+            return told
+        self._log.failure(
+            "request {request_id} failed", failure, request_id=self._ids.name(request)
+        )
+        return OUR_FAULT
 
 
 class _Door(Resource):

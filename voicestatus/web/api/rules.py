@@ -12,6 +12,7 @@ from voicestatus.core.quiet import DAYS
 from voicestatus.web import views
 from voicestatus.web.api.endpoint import endpoint
 from voicestatus.web.api.reading import invalid
+from voicestatus.web.auth.identity import Scope
 
 
 def _time(pattern: str, example: str) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class RulesSubject:
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer
 
-    @endpoint("POST", "/rules/dry-run")
+    @endpoint("POST", "/rules/dry-run", scope=Scope.READ)
     def dry_run(self, body: DryRun) -> views.Explanation:
         """Tell what a rule would show now, and why; nothing changes."""
         return views.explanation_of(self._explainer.explain(read_rule(body.rule)))
