@@ -16,7 +16,7 @@ SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --
 DEMO := $(if $(SETTINGS),,--demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test packages soak bench lint clean
+.PHONY: help run test packages soak bench demo-fleet lint clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -42,10 +42,13 @@ packages:
 	fi
 
 soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults and attacks
-	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py tests/stories/test_story_hostile.py tests/stories/test_story_restart.py
+	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py tests/stories/test_story_hostile.py tests/stories/test_story_nodes.py tests/stories/test_story_restart.py
 
 bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+demo-fleet: $(VENV)/run.stamp ## 5,000 simulated signs get a good build, then a bad one that is stopped
+	@$(BIN)/python -m demos.fleet $(ARGS)
 
 lint: $(VENV)/test.stamp ## style, types, arrows between modules, purity
 	@$(BIN)/ruff check --quiet

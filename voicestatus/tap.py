@@ -1,16 +1,15 @@
 """The one place where the parts meet: options, settings, and who knows whom."""
 
 import random
-import resource
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
+from socket import gethostname
 from time import monotonic, perf_counter, time
-from typing import Any, ClassVar
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +22,7 @@ from prometheus_client import (
 )
 from pydantic import SecretStr
 from twisted.application.service import IServiceCollection, Service
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import ILogObserver, Logger
@@ -30,29 +30,43 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.web.resource import Resource
 
+from voicestatus.cluster.metrics import NodeMetrics
+from voicestatus.cluster.service import Nodes, OneOfSeveral, join
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.admission import Limits
-from voicestatus.core.errors import ConfigError
+from voicestatus.core.manifest import PublicKey
 from voicestatus.core.matching import Counting
 from voicestatus.core.ports import Lights
 from voicestatus.core.presence import Event, Presence
+from voicestatus.core.storage_address import parse as parse_storage
 from voicestatus.core.storage_address import secrets_of
 from voicestatus.devices.door import Door
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.registry import Registry
 from voicestatus.devices.service import DeviceFactory, DeviceService
 from voicestatus.discord.gateway.service import GatewayService
+from voicestatus.discord.rest.client import RestClient
 from voicestatus.hub import Hub
 from voicestatus.journal.records import made_for
 from voicestatus.journal.service import Journal
 from voicestatus.lights import LightGroups
 from voicestatus.logs import observer
+from voicestatus.open_files import OTHER_FILES, openable, raise_limit
+from voicestatus.options import VERSION, Options
+from voicestatus.ota.downloads_everywhere import ProbesEverywhere
+from voicestatus.ota.probe import Probes
+from voicestatus.ota.rollout_ports import Devices
+from voicestatus.ota.rollout_ports import Probes as AnyProbes
+from voicestatus.ota.rollouts import Rollouts
+from voicestatus.ota.several import Several
+from voicestatus.ota.signs import Signs
 from voicestatus.services import Row
-from voicestatus.settings import Settings, examine, load
+from voicestatus.settings import Settings
 from voicestatus.store.documents import Store
 from voicestatus.store.open import open_store
 from voicestatus.trace.lines import FORMAT, Header
 from voicestatus.trace.recorder import Recorder
+from voicestatus.web.access import DiscordApp
 from voicestatus.web.admin import AdminSide
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import (
@@ -65,77 +79,18 @@ from voicestatus.web.health import (
 )
 from voicestatus.web.listen import Listener
 from voicestatus.web.metrics import Metrics, ReactorLag
+from voicestatus.web.ota import OtaSide
 from voicestatus.web.site import QuietSite
 
 _log = Logger()
-VERSION = version("voicestatus")
-DEFAULT_ENV_FILE = ".env"
 ADMIN_SOCKET = "/admin/ws"
 TOKEN_BYTES = 32
 REQUEST_ID_BYTES = 8
+ROLLOUT_ID_BYTES = 5
 BACKLOG = 1024
-OTHER_FILES = 64
-"""What is kept open beside connections: the store, the gateway, the log, listeners."""
+SIGN_IN_PATIENCE_S = 15.0
 PRESENCE_INTENTS = 1 | 128
 """GUILDS and GUILD_VOICE_STATES: neither is privileged."""
-
-
-class Options(usage.Options):
-    """What `twistd voicestatus` takes; all else is a setting."""
-
-    optFlags: ClassVar = [
-        ["demo", None, "run with a simulated Discord; needs no account"]
-    ]
-    optParameters: ClassVar = [
-        ["env-file", None, None, "file with settings [default: .env, if there is one]"],
-        ["record", None, None, "write a trace of Discord's Gateway to this new file"],
-    ]
-    longdesc = (
-        "Lights signs when somebody is in voice on Discord."
-        " Settings come from the environment and .env: docs/configuration.md."
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self["listen"] = []
-
-    def opt_listen(self, endpoint: str) -> None:
-        """Listen on this Twisted endpoint instead of HOST and PORT; may be repeated."""
-        self["listen"].append(endpoint)
-
-    def opt_version(self) -> None:
-        """Show the version and exit."""
-        sys.stdout.write(f"voicestatus {VERSION}\n")
-        raise SystemExit(0)
-
-    def postOptions(self) -> None:
-        env_file = self["env-file"]
-        if env_file is None and Path(DEFAULT_ENV_FILE).is_file():
-            env_file = DEFAULT_ENV_FILE
-        self.unreadable: tuple[int, ...] = ()
-        self.made_up = _made_up_secrets() if self["demo"] else None
-        try:
-            self.settings = load(env_file, self._demo_defaults())
-            if env_file is not None:
-                self.unreadable = examine(env_file).unreadable_lines
-        except ConfigError as e:
-            raise SystemExit(f"voicestatus cannot start:\n{e}") from None
-        # twistd changes the folder before anything is opened.
-        record = self["record"]
-        self.record = None if record is None else Path(record).absolute()
-
-    def _demo_defaults(self) -> dict[str, str]:
-        if self.made_up is None:
-            return {}
-        return {
-            "DISCORD_TOKEN": secrets.token_urlsafe(),
-            "STORAGE_URL": "memory:",
-            **self.made_up,
-        }
-
-
-def _made_up_secrets() -> Mapping[str, str]:
-    return {name: secrets.token_hex(12) for name in ("ESP_AUTH_TOKEN", "ADMIN_TOKEN")}
 
 
 class Program(Row):
@@ -160,7 +115,7 @@ def makeService(options: Options) -> Program:
     # own): set back, it would stop heartbeats and pings for as long as it jumped.
     reactor.seconds = monotonic  # type: ignore[method-assign] # on purpose, see above
     settings, listen = options.settings, options["listen"]
-    _raise_open_files(settings.max_connections + OTHER_FILES)
+    raise_limit(settings.max_connections + OTHER_FILES)
     program = Program(_log_of(settings) if _in_foreground(options.parent) else None)
     if options.made_up is None:
         build(settings, reactor, listen, program, options.record)
@@ -170,6 +125,8 @@ def makeService(options: Options) -> Program:
         _log.warn("line {line} of the settings file is not NAME=VALUE", line=line)
     if settings.admin_token is None:
         _log.info("the admin side is closed: ADMIN_TOKEN is not set")
+    if settings.discord_client_id and settings.discord_client_secret is None:
+        _log.warn("nobody can sign in with Discord: DISCORD_CLIENT_SECRET is not set")
     return program
 
 
@@ -216,6 +173,14 @@ def build(
     metrics = _registry()
     store = open_store(settings.storage_url, reactor)
     hub = Hub(Presence(settings.guild_id))
+    nodes = join(
+        parse_storage(settings.storage_url),
+        _node_name(),
+        hub,
+        reactor,
+        lease_s=settings.lease_s,
+    )
+    others = nodes.messages if isinstance(nodes, OneOfSeveral) else None
     lights = LightGroups(
         hub,
         reactor,
@@ -227,7 +192,7 @@ def build(
     door = Door(
         reactor,
         DoorMetrics(metrics),
-        Limits(_openable(settings.max_connections), settings.max_per_address),
+        Limits(openable(settings.max_connections), settings.max_per_address),
         Addresses(settings.trusted_proxies),
     )
     device_metrics = DeviceMetrics(metrics)
@@ -238,6 +203,8 @@ def build(
         enrolment=settings.enrolment,
         wall=time,
         make_token=partial(secrets.token_urlsafe, TOKEN_BYTES),
+        public_url=settings.public_url,
+        others=others,
     )
     signs = DeviceFactory(
         lights,
@@ -261,14 +228,19 @@ def build(
         wall=time,
         registry=metrics,
     )
+    nodes.when_emptied(journal.rewrite)
+    nodes.when_emptied(devices.refill)
+    if isinstance(nodes, OneOfSeveral):
+        metrics.register(NodeMetrics(nodes))
     recorder = _recorder(record, settings, hub, reactor)
     gateway = GatewayService(
         token=settings.discord_token.get_secret_value(),
         api_url=settings.discord_api_url,
         intents=PRESENCE_INTENTS,
-        deliver=_timed(hub.apply, signs, metrics),
+        deliver=_timed(nodes.presences.deliver, signs, metrics),
         documents=store,
         journal=journal,
+        nodes=nodes,
         registry=metrics,
         reactor=reactor,
         monotonic=perf_counter,
@@ -291,6 +263,9 @@ def build(
         "/metrics": Metrics(metrics, _revealed(settings.metrics_token)),
     }
     sockets: dict[str, IProtocolFactory] = {settings.ws_path: signs}
+    updates = _updates(settings, store, devices, nodes, door, metrics, reactor)
+    secret = settings.discord_client_secret
+    people = None if secret is None else _PeopleOfDiscord(settings, secret, reactor)
     admin = None
     if settings.admin_token is not None:
         admin = AdminSide(
@@ -304,29 +279,47 @@ def build(
             clock=reactor,
             wall=time,
             new_id=partial(secrets.token_hex, REQUEST_ID_BYTES),
+            new_secret=partial(secrets.token_urlsafe, TOKEN_BYTES),
+            public_url=settings.public_url or f"http://localhost:{settings.port}",
             version=VERSION,
             device_path=settings.ws_path,
+            catalogue=updates.ota.catalogue,
+            rollouts=updates.rollouts,
+            probes=updates.probes,
+            several=updates.several,
+            messages=others,
+            discord=None if people is None else people.app,
         )
         sockets[ADMIN_SOCKET] = admin.socket
     root = ExactTree(
         pages | {path: UpgradeResource(factory) for path, factory in sockets.items()}
     )
+    root.putChild(b"ota", updates.ota.pages)
     if admin is not None:
         root.putChild(b"api", admin.pages)
-    site = QuietSite(root, reactor, *([admin.too_large] if admin else []))
+        root.putChild(b"auth", admin.sign_in)
+    site = (
+        QuietSite(root, reactor)
+        if admin is None
+        else QuietSite(root, reactor, admin.too_large, admin.receiver_of)
+    )
     routes = {path.encode(): factory for path, factory in sockets.items()}
     front = Front(reactor, site, routes, door)
     serves = f"signs at {settings.ws_path}, health at /health"
     endpoints = listen or [_own(settings.port, settings)]
     parts: list[Service] = [
         store,
-        devices,
         journal,
         *([recorder] if recorder else []),
         gateway,
+        updates.ota,
+        *([updates.several] if updates.several else []),
+        nodes,
+        devices,
         lights,
         ReactorLag(reactor, metrics),
         DeviceService(signs, reactor),
+        *([people] if people else []),
         *([admin] if admin else []),
         *(_listener(text, front, reactor, serves) for text in endpoints),
     ]
@@ -340,6 +333,103 @@ def build(
     for part in parts:
         part.setServiceParent(program)
     return lights
+
+
+def _node_name() -> str:
+    """Return a name that no other process has, nor had."""
+    return f"{gethostname()}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Updates:
+    """The parts that bring firmware to devices."""
+
+    ota: OtaSide
+    probes: Probes | ProbesEverywhere
+    rollouts: Rollouts
+    several: Several | None = None
+    """None: there are no other nodes."""
+
+
+def _updates(
+    settings: Settings,
+    store: Store,
+    devices: Registry,
+    nodes: Nodes,
+    door: Door,
+    metrics: CollectorRegistry,
+    reactor: Any,
+) -> _Updates:
+    ota = OtaSide(
+        store=store,
+        keys=[PublicKey.parse(key) for key in settings.ota_public_keys],
+        door=door,
+        metrics=metrics,
+        clock=reactor,
+        wall=time,
+        make_token=partial(secrets.token_urlsafe, TOKEN_BYTES),
+        bearer=devices.bearer,
+        by_mac=devices.by_mac,
+    )
+    signs, probes = Signs(devices), Probes(devices, ota.downloads, reactor, time)
+
+    def rollouts_over(devices: Devices, probes: AnyProbes) -> Rollouts:
+        return Rollouts(
+            store,
+            devices,
+            ota.catalogue,
+            ota.downloads,
+            probes,
+            reactor,
+            metrics,
+            wall=time,
+            make_id=partial(secrets.token_hex, ROLLOUT_ID_BYTES),
+            holds=nodes.holds_timers,
+        )
+
+    if isinstance(nodes, OneOfSeveral):
+        several = Several(
+            signs,
+            ota.catalogue,
+            ota.downloads,
+            probes,
+            nodes.messages,
+            reactor,
+            time,
+            rollouts_over,
+        )
+        nodes.own_timers(several.seat)
+        return _Updates(ota, several.probes, several.rollouts, several)
+    rollouts = rollouts_over(signs, probes)
+    nodes.own_timers(rollouts)
+    ota.catalogue.needed = rollouts.needed
+    ota.downloads.assigned = rollouts.assigned
+    return _Updates(ota, probes, rollouts)
+
+
+class _PeopleOfDiscord(Service):
+    """Discord's HTTP API, for people who sign in with it."""
+
+    def __init__(self, settings: Settings, secret: SecretStr, reactor: Any) -> None:
+        self._client = RestClient(
+            settings.discord_api_url,
+            settings.discord_token.get_secret_value(),
+            reactor,
+            version=VERSION,
+            jitter=random.SystemRandom().random,
+            monotonic=perf_counter,
+            patience_s=SIGN_IN_PATIENCE_S,
+        )
+        oauth = self._client.oauth(
+            settings.discord_client_id or "", secret.get_secret_value()
+        )
+        self.app = DiscordApp(oauth, settings.guild_id)
+        if not settings.guild_id:
+            _log.warn("nobody becomes an admin by Discord: GUILD_ID is not set")
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self._client.close()
 
 
 def _recorder(
@@ -360,36 +450,6 @@ def _recorder(
         unknown_after_s=settings.unknown_after_s,
     )
     return Recorder(path, about, hub.presence, clock, perf_counter)
-
-
-def _raise_open_files(wanted: int) -> None:
-    """Ask for as many open files as there may be connections; take what one gets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    if soft != unlimited and soft < wanted:
-        most = wanted if hard == unlimited else min(wanted, hard)
-        # macOS allows less than what it names as the hard limit.
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _openable(wanted: int) -> int:
-    """Return how many connections fit beside all other open files.
-
-    One more would take the file that the gateway needs to come back.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted + OTHER_FILES:
-        return wanted
-    fit = max(soft - OTHER_FILES, 1)
-    _log.warn(
-        "at most {fit} connections fit into the limit of {soft} open files; "
-        "MAX_CONNECTIONS is {wanted}",
-        fit=fit,
-        soft=soft,
-        wanted=wanted,
-    )
-    return fit
 
 
 def _registry() -> CollectorRegistry:
@@ -424,10 +484,10 @@ def _with_backlog(text: str) -> str:
 
 
 def _timed(
-    apply: Callable[[Event], object],
+    apply: Callable[[int, Event], object],
     devices: DeviceFactory,
     registry: CollectorRegistry,
-) -> Callable[[Event, float], None]:
+) -> Callable[[int, Event, float], None]:
     """Measure from an event's bytes to the last sign's, where a light changed."""
     took = Histogram(
         "voicestatus_event_to_frame_seconds",
@@ -436,9 +496,9 @@ def _timed(
         buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
     )
 
-    def deliver(event: Event, arrived_at: float) -> None:
+    def deliver(shard: int, event: Event, arrived_at: float) -> None:
         flips = devices.flips
-        apply(event)
+        apply(shard, event)
         if devices.flips != flips:
             took.observe(perf_counter() - arrived_at)
 
@@ -465,6 +525,7 @@ def _vitals(
             gateway=status.state.value,
             problem=status.problem,
             store_problem=store.problem,
+            in_step=gateway.in_step,
             guild=guilds[0] if len(guilds) == 1 else None,
             voice_users=lights.everything.count,
             signs=devices.connected,
@@ -489,6 +550,7 @@ def _log_of(settings: Settings) -> ILogObserver:
         settings.esp_auth_token,
         settings.admin_token,
         settings.metrics_token,
+        settings.discord_client_secret,
     )
     return observer(
         sys.stdout,

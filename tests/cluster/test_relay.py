@@ -120,3 +120,22 @@ def test_what_is_shared_is_what_redis_has(holder: SimpleNamespace, world: Any) -
     holder.clock.advance(LOOKS * LEASE_S)
     assert holder.relay.shared(0, latest)
     holder.stop()
+
+
+def test_a_holder_that_never_knew_the_whole_asks_the_next_one_for_it(
+    holder: SimpleNamespace, world: Any
+) -> None:
+    hub, bus, clock = Hub(Presence()), StubBus(), Clock()
+    fresh: Any = Relay(bus, holder.leases, hub, LEASE_S, clock)  # type: ignore[arg-type] # stubs
+    fresh.startService()
+    fresh.attach(0, Source())
+    holder.leases.acts.begin(Fence(0, 8))
+    bus.hear(bus.told[-1])
+    assert fresh.in_step(0)
+    holder.leases.acts.end()  # before it has heard anything of Discord
+    bus.hear(wire.TermBegan(0, 9, "b"))
+    assert not fresh.in_step(0)
+    clock.advance(LOOKS * LEASE_S)
+    assert bus.told[-1] == wire.Wanted(0, "a")
+    fresh.stopService()
+    holder.stop()

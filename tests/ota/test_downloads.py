@@ -155,7 +155,33 @@ def test_a_whole_image_ends_its_token(depot: Any, release: Any, grant: Any, now:
         Fetched("lamp", release.id, 0, whole=False, at=at - 5),
         Fetched("lamp", release.id, release.size_bytes, whole=True, at=at),
     ]
+    depot.clock.advance(rooms.LINGERS_S - 1)
+    assert claim(depot, now, release.id, token)
+    depot.clock.advance(1)
     assert claim(depot, now, release.id, token) is None
+
+
+def test_a_token_that_is_about_to_end_does_not_live_longer(
+    depot: Any, release: Any, grant: Any, now: Any
+):
+    token = grant()
+    depot.clock.advance(rooms.GOOD_FOR_S - 5)
+    progress = depot.downloads.begin(claim(depot, now, release.id, token), 0)
+    progress.sent(release.size_bytes)
+    progress.end(complete=True)
+    depot.clock.advance(5)
+    assert claim(depot, now, release.id, token) is None
+
+
+def test_what_was_withdrawn_meanwhile_does_not_come_back(
+    depot: Any, release: Any, grant: Any, now: Any
+):
+    token = grant()
+    progress = depot.downloads.begin(claim(depot, now, release.id, token), 0)
+    now(depot.downloads.withdraw("lamp"))
+    progress.sent(release.size_bytes)
+    progress.end(complete=True)
+    assert now(depot.store.list("download")) == ()
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(
@@ -167,7 +193,6 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(
         progress.sent(last - first)
         progress.end(complete=complete)
     assert told(depot) == [(0, False), (70_000, False), (70_000, False), (size, True)]
-    assert claim(depot, now, release.id, token) is None
 
 
 def test_an_end_without_its_start_is_not_the_whole(

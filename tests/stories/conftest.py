@@ -169,7 +169,7 @@ class House:
     def guild(self) -> Any:
         return self.discord.world.guilds[GUILD]
 
-    async def start(self, **settings: str) -> None:
+    async def start(self, *, port: int = 0, **settings: str) -> None:
         if not self.discord.running:
             self.discord.startService()
             await self.discord.listening()
@@ -183,7 +183,8 @@ class House:
         }
         values = {k: v for k, v in (given | settings).items() if v}
         chosen = Settings.model_validate(values)
-        build(chosen, self.reactor, ["tcp:0:interface=127.0.0.1"], self.program)
+        endpoint = f"tcp:{port}:interface=127.0.0.1"
+        build(chosen, self.reactor, [endpoint], self.program)
         self.program.startService()
 
     async def stop(self) -> None:

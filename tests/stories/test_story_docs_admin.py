@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,14 @@ import pytest
 import pytest_twisted
 import treq
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 
+from voicestatus.core.chip import Chip
+from voicestatus.core.manifest import Manifest, PublicKey, sign
+from voicestatus.simulator.images import make_image
 from voicestatus.web.api.errors import STATUS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -22,7 +29,11 @@ SOCKET = (DOCS / "admin-socket.md").read_text(encoding="utf-8")
 ADMIN_TOKEN, TOKEN = "the-admin-token", "sesame"
 ADA, BEN = 4001, 4002
 MORE = "…"
-_BLOCK = re.compile(r"^```(http|json \d+|socket)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+RELEASE = "esp32-14-25d7c8fc"
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+_BLOCK = re.compile(
+    r"^```(http|form|json \d+|socket)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
 
 
 def agrees(shown: Any, told: Any) -> bool:
@@ -52,15 +63,52 @@ def was_told(client: "Client", shown: Any) -> bool:
     return any(agrees(shown, json.loads(text)) for text in client.factory.heard)
 
 
-def calls() -> Iterator[tuple[str, str, str, int, Any]]:
+def form_of(lines: str) -> dict[str, Any]:
+    """Return what treq takes for a form; `@` stands before the name of a file."""
+    image = make_image(Chip.ESP32, 20_000, version="1.4.0", build=14)
+    manifest = Manifest(
+        chip=Chip.ESP32,
+        version="1.4.0",
+        build=14,
+        size_bytes=len(image),
+        sha256=sha256(image).hexdigest(),
+    )
+    named = {"light.bin": image, "light.bin.manifest": sign(manifest, SIGNING_KEY)}
+    given = dict(line.split("=", 1) for line in lines.strip().splitlines())
+    files = {
+        key: (value[1:], BytesIO(named[value[1:]]))
+        for key, value in given.items()
+        if value.startswith("@")
+    }
+    return {
+        "files": files,
+        "data": {key: value for key, value in given.items() if key not in files},
+    }
+
+
+def json_of(body: str) -> dict[str, Any]:
+    """Return what treq takes for JSON."""
+    return {
+        "data": body.strip().encode() or None,
+        "headers": {"Content-Type": "application/json"},
+    }
+
+
+def calls() -> Iterator[tuple[str, str, dict[str, Any], int, Any]]:
     """Read the API's page: method, path, body, and status and body of the answer."""
     blocks = _BLOCK.findall(API)
     for (kind, asked), (answer, told) in zip(blocks[::2], blocks[1::2], strict=True):
-        assert kind == "http"
+        assert kind in {"http", "form"}
         first, _, body = asked.partition("\n")
         method, path = first.split()
         status = int(answer.removeprefix("json "))
-        yield method, path, body, status, json.loads(told or "null")
+        sent = form_of(body) if kind == "form" else json_of(body)
+        yield method, path, sent, status, json.loads(told or "null")
+
+
+def with_ids(path: str, made: dict[str, str]) -> str:
+    """Put in what was made before: `<id>` is what was answered as `id`."""
+    return re.sub("<(.+)>", lambda name: made[name[1]], path)
 
 
 class Client(WebSocketClientProtocol):
@@ -101,8 +149,14 @@ def begin(house: Any, soon: Any, dial: Any) -> Callable[..., Any]:
     """Make the world of the pages: two people in the lounge, a lamp in the hall."""
 
     async def begin() -> Client:
-        await house.start(ADMIN_TOKEN=ADMIN_TOKEN)
+        await house.start(
+            ADMIN_TOKEN=ADMIN_TOKEN, OTA_PUBLIC_KEYS=PublicKey.of(SIGNING_KEY).text
+        )
         await house.ready()
+        while (await house.api("GET", "/firmware/rollouts", token=ADMIN_TOKEN))[
+            0
+        ] != 200:
+            await deferLater(house.reactor, 0.05)
         lounge = next(c for c in house.guild.channels.values() if c.name == "Lounge")
         for person in (ADA, BEN):
             house.discord.stage.voice(house.guild.id, person, lounge.id)
@@ -111,8 +165,9 @@ def begin(house: Any, soon: Any, dial: Any) -> Callable[..., Any]:
             "v": 2,
             "id": "hall-lamp",
             "chip": "esp32",
-            "fw": "1.4.0",
-            "caps": ["light"],
+            "fw": "1.3.0",
+            "build": 13,
+            "caps": ["light", "ota-ed25519"],
             "boot": "power",
         }
         lamp: Client = await dial("/ws", f"AUTH:{TOKEN}", json.dumps(hello))
@@ -126,21 +181,21 @@ def begin(house: Any, soon: Any, dial: Any) -> Callable[..., Any]:
 @pytest_twisted.ensureDeferred
 async def test_every_call_is_answered_as_its_page_says(house: Any, begin: Any):
     await begin()
-    headers = {
-        "Authorization": f"Bearer {ADMIN_TOKEN}",
-        "Content-Type": "application/json",
-    }
-    for method, path, body, status, told in calls():
+    token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    made: dict[str, str] = {}
+    for method, path, sent, status, told in calls():
         answer = await treq.request(
             method,
-            f"http://127.0.0.1:{house.port}{path}",
-            headers=headers,
-            data=body.strip().encode() or None,
+            f"http://127.0.0.1:{house.port}{with_ids(path, made)}",
+            **sent | {"headers": token | sent.get("headers", {})},
             agent=Agent(house.reactor),
         )
         content = await answer.content()
         assert answer.code == status, (method, path, content)
-        assert agrees(told, json.loads(content or "null")), (method, path, content)
+        answered = json.loads(content or "null")
+        assert agrees(told, answered), (method, path, content)
+        if method == "POST":
+            made |= {key: answered[key] for key in ("id", "rollout") if key in answered}
 
 
 @pytest_twisted.ensureDeferred
@@ -160,7 +215,28 @@ async def test_the_socket_says_what_its_page_says(
     async def the_lamp_reports() -> None:
         lamp.say('{"type":"status","uptimeS":60,"rssiDbm":-61,"heapFreeB":40000}')
 
-    happens = iter([somebody_leaves, the_lamp_reports, a_stranger_comes_and_goes])
+    async def a_release_is_published() -> None:
+        form = form_of("image=@light.bin\nmanifest=@light.bin.manifest")
+        await treq.post(
+            f"http://127.0.0.1:{house.port}/api/v1/firmware/releases",
+            **form,
+            headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+            agent=Agent(house.reactor),
+        )
+
+    async def a_rollout_begins() -> None:
+        plan = {"releases": [RELEASE]}
+        await house.api("POST", "/firmware/rollouts", plan, ADMIN_TOKEN)
+
+    happens = iter(
+        [
+            somebody_leaves,
+            the_lamp_reports,
+            a_stranger_comes_and_goes,
+            a_release_is_published,
+            a_rollout_begins,
+        ]
+    )
     admin = await dial("/admin/ws")
     for kind, block in _BLOCK.findall(SOCKET):
         assert kind == "socket"
@@ -176,7 +252,7 @@ async def test_the_socket_says_what_its_page_says(
 
 
 def test_the_page_names_every_code():
-    rows = [line for line in API.splitlines() if line.startswith("| ")]
+    rows = [line for line in API.splitlines() if re.match(r"\| \d", line)]
     for code, status in STATUS.items():
         (row,) = [row for row in rows if f"`{code}`" in row]
         assert str(status.value) in row
@@ -194,5 +270,10 @@ async def test_the_page_shows_every_endpoint(house: Any):
     shown = set()
     for method, path, *_ in calls():
         bare = path.removeprefix("/api/v1").partition("?")[0]
-        shown.add((method, re.sub(r"^/devices/[^/]+", "/devices/{device}", bare)))
+        bare = re.sub(r"^/devices/[^/]+", "/devices/{device}", bare)
+        bare = re.sub(r"^/tokens/<[^/]+", "/tokens/{token}", bare)
+        bare = re.sub(r"^/me/sessions/[^/]+", "/me/sessions/{session}", bare)
+        bare = re.sub(r"^(/firmware/releases)/[^/]+", r"\1/{release}", bare)
+        bare = re.sub(r"^(/firmware/rollouts)/<[^/]+", r"\1/{rollout}", bare)
+        shown.add((method, bare))
     assert shown == described

@@ -14,11 +14,12 @@ from twisted.internet.task import deferLater
 
 from voicestatus.cli import main
 from voicestatus.core.lights import EVERYTHING, Light
+from voicestatus.options import Options
 from voicestatus.services import Row
 from voicestatus.settings import Settings
 from voicestatus.simulator.service import SimulatedDiscord
 from voicestatus.simulator.sessions import Rules
-from voicestatus.tap import Options, build
+from voicestatus.tap import build
 
 GUILD, OTHER = 1187000000000000001, 1187000000000000002
 ADA, BEN = 1187000000000004001, 1187000000000004002

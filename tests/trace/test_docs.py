@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from voicestatus.cli import main
-from voicestatus.tap import Options
+from voicestatus.options import Options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "trace.md").read_text()
 TRACE = Path(__file__).parents[1] / "fixtures" / "trace" / "day.trace"

@@ -21,7 +21,8 @@ NEWS_MAX: Final = 20_000
 """Told within a minute at most; who is further behind asks for a picture."""
 LISTEN_S: Final = 2.0
 LISTEN_LIMIT_S: Final = LISTEN_S + 3.0
-READ_MAX: Final = 500
+READ_MAX: Final = 100
+"""Parts that are taken in one turn: a light waits meanwhile."""
 AGAIN_S: Final = 0.2
 
 

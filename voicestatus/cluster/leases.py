@@ -39,6 +39,7 @@ TIMERS: Final = -1
 HESITATES_S: Final = 0.02
 """For each shard that one holds already."""
 UNREADY_WAITS_S: Final = 0.3
+"""And who is ready hesitates no longer."""
 ANSWER_WITHIN: Final = 1 / 3
 """Of the lease; a Redis that is slower is asked again."""
 
@@ -330,10 +331,10 @@ class Leases(Service):
         match news:
             case wire.Released(shard) if shard in self._leases and self.running:
                 # Who has the fewest takes it.
-                self._spawn(
-                    "taking a free shard",
-                    self._hurry(shard, HESITATES_S * len(self._acting)),
-                )
+                after_s = min(HESITATES_S * len(self._acting), UNREADY_WAITS_S)
+                if not self._acts[shard].ready:
+                    after_s = UNREADY_WAITS_S
+                self._spawn("taking a free shard", self._hurry(shard, after_s))
             case wire.TermBegan(shard, fence, _) | wire.Part(shard, fence):
                 self._seen[shard] = max(self._seen[shard], fence)
             case _:
@@ -342,9 +343,8 @@ class Leases(Service):
     async def _hurry(self, shard: int, after_s: float) -> None:
         if after_s > 0:
             await deferLater(self._clock, after_s)
-        acts = self._acts.get(shard)
-        if self.running and acts is not None and acts.ready:
-            self._do(shard, self._leases[shard].hurry(self._clock.seconds()))
+        if self.running and (contest := self._leases.get(shard)) is not None:
+            self._do(shard, contest.hurry(self._clock.seconds()))
 
     def _spawn(self, what: str, coro: Coroutine[Deferred[Any], Any, None]) -> None:
         self._tasks.spawn(what, coro)

@@ -70,6 +70,8 @@ class Recorder:
         self._picture: Iterator[list[Event]] | None = None
         self._first = self._beat = False
         self._wanted = anew
+        self._owes = anew
+        """Whether the others must be told the whole before they know what we do."""
         self.told: SessionState | None = None
         """What a Resume needs, as Redis has it."""
         self._draining: Deferred[None] | None = None
@@ -79,7 +81,7 @@ class Recorder:
     @property
     def unshared(self) -> bool:
         """Whether the others may not know all that was noted."""
-        return bool(self._noted) or self._draining is not None
+        return self._owes or bool(self._noted) or self._draining is not None
 
     def note(self, event: Event, session: SessionState | None) -> None:
         """Tell an event that the presence has taken."""
@@ -99,7 +101,7 @@ class Recorder:
         if len(self._noted) >= WAITING_MAX:
             self._noted.clear()
             self._number += 1
-            self._wanted = True
+            self._wanted = self._owes = True
         self._noted.append(_Noted(pack(told), session, self._linked))
         self._go()
 
@@ -167,7 +169,7 @@ class Recorder:
         self._first = False
         if events is None:
             events = last_part(self._fence.shard, linked=self._linked)
-            which, self._picture = "last", None
+            which, self._picture, self._owes = "last", None, False
         packed = tuple(map(pack, events))
         return self._part(packed, which, self._linked, self._session())
 

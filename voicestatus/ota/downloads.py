@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -26,6 +26,9 @@ PROBE = "probe"
 GRANTS = "download"
 """Kind in the store: the id is the token's digest, the parent the device."""
 GOOD_FOR_S = 3600.0
+LINGERS_S = 60.0
+"""How long a token is good yet when the whole was sent: the network may lose the end
+of it, which was handed over and has not arrived."""
 PROBE_GOOD_FOR_S = 120.0
 PRUNE_EVERY_S = 600.0
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -315,9 +318,9 @@ class Downloads(Service):
         how = "whole" if whole else "part" if complete else "broken"
         self.metrics.ended["stalled" if stalled else how].inc()
         self._tell(claim, whole=whole)
-        if whole or claim.grant is None:
+        if claim.grant is None:
             self._reached.pop(claim.key, None)
-        if whole and claim.grant is not None:
+        elif whole:
             self._tasks.spawn("a token's end", self._spend(claim.grant))
 
     def _tell(self, claim: Claim, *, whole: bool) -> None:
@@ -327,7 +330,14 @@ class Downloads(Service):
 
     async def _spend(self, grant: str) -> None:
         try:
-            await self._grants.delete(grant)
+            stored = await self._grants.get(grant)
+            if stored is None:  # withdrawn meanwhile
+                return
+            until = min(stored.value.expires_at, self._wall() + LINGERS_S)
+            value = structs.replace(stored.value, expires_at=until)
+            await self._grants.put(
+                grant, value, parent=stored.parent, expected=stored.version
+            )
         except StoreError as e:
             self._log.warn("a used token lives on for now: {why}", why=str(e))
 

@@ -1,5 +1,7 @@
 """What nodes tell each other of updates, as JSON. Pure."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,6 +12,7 @@ from voicestatus.core.eligibility import Facts
 from voicestatus.core.errors import Refusal
 from voicestatus.devices.wire import Offer, OtaReport
 from voicestatus.ota import updater
+from voicestatus.ota.rollout_views import RolloutView
 
 CALL: Final = "updates-call"
 TELL: Final = "updates-tell"
@@ -106,6 +109,23 @@ class Sent(Struct, frozen=True):
     manifest: str
 
 
+class RolloutNews(Struct, frozen=True):
+    """A rollout is different."""
+
+    term: int
+    number: int
+    """Of the news of that term."""
+    view: RolloutView
+
+
+class Alive(Struct, frozen=True):
+    """The rollouts that are alive, or were known to be by who asked."""
+
+    news: int
+    """How many of the term are in it."""
+    views: tuple[RolloutView, ...]
+
+
 class Nonce(Struct, frozen=True):
     """A probe is awaited by a node."""
 
@@ -130,6 +150,16 @@ def decode(body: bytes, type_: type[T]) -> T:
         return msgspec.json.decode(body, type=type_)
     except msgspec.DecodeError as e:
         raise Refusal("NOT_SERVED", f"a node of another version: {e}") from None
+
+
+def hearing(type_: type[T], take: Callable[[T], object]) -> Callable[[bytes], object]:
+    """Return what hears news; those of another version are none."""
+
+    def hear(body: bytes) -> None:
+        with suppress(Refusal):
+            take(decode(body, type_))
+
+    return hear
 
 
 def seen_of(facts: Facts) -> Seen | None:

@@ -9,7 +9,7 @@ from twisted.internet.task import LoopingCall
 
 from voicestatus.cluster.messages import Messages
 from voicestatus.core.errors import Refusal
-from voicestatus.ota.node_wire import CALL, Call, decode, encode
+from voicestatus.ota.node_wire import CALL, Call, encode, hearing
 from voicestatus.store.documents import Fence
 
 CALL_EVERY_S: Final = 1.0
@@ -47,7 +47,7 @@ class Seat:
         self._told: list[Callable[[Call], object]] = []
         self._calls = LoopingCall(self.call)
         self._calls.clock = clock
-        messages.hear(CALL, self._hear, lambda: None)
+        messages.hear(CALL, hearing(Call, self._hear), lambda: None)
 
     def subscribe(self, tell: Callable[[Call], object]) -> None:
         """Pass on each call, this node's own too; for ever."""
@@ -102,11 +102,7 @@ class Seat:
         self._messages.tell(CALL, encode(call))
         self._take(call)
 
-    def _hear(self, body: bytes) -> None:
-        try:
-            call = decode(body, Call)
-        except Refusal:
-            return
+    def _hear(self, call: Call) -> None:
         if call.term >= self.term:  # else it does not know yet that its term is over
             self._take(call)
 

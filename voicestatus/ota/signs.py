@@ -42,8 +42,7 @@ class Signs:
         self._registry = registry
         self.subscribe = registry.subscribe
         self.subscribe_reports = registry.subscribe_reports
-        self.prolong, self.is_here = registry.prolong, registry.is_here
-        self.pass_on = registry.offer
+        self.prolong = registry.prolong
 
     @property
     def loaded(self) -> bool:
@@ -61,12 +60,20 @@ class Signs:
         showing = self._registry.showing(id_)
         return facts_of(device, lit=showing is not None and showing.light.on)
 
+    def is_here(self, id_: str) -> bool:
+        """Whether it is connected to this node."""
+        return self._registry.is_here(id_)
+
     async def offer(self, id_: str, release: Release, path: str) -> None:
         """Offer a device a release that it can fetch from `path`.
 
         :raises Refusal: as `Registry.offer` does.
         """
-        self._registry.offer(id_, offer_of(release, path))
+        self.pass_on(id_, offer_of(release, path))
+
+    def pass_on(self, id_: str, offer: Offer) -> None:
+        """:raises Refusal: as `Registry.offer` does."""
+        self._registry.offer(id_, offer)
 
 
 def offer_of(release: Release, path: str) -> Offer:

@@ -25,6 +25,7 @@ from voicestatus.ota.node_wire import (
     Sent,
     decode,
     encode,
+    hearing,
     offer_in,
     sent_of,
 )
@@ -84,7 +85,7 @@ class SignsEverywhere:
         self._told_reports: dict[object, Callable[[str, OtaReport], object]] = {}
         messages.serve(TELL, self._serve_tell)
         messages.serve(OFFER, self._serve_offer)
-        messages.hear(PROLONG, self._hear_prolong, lambda: None)
+        messages.hear(PROLONG, hearing(str, signs.prolong), lambda: None)
         seat.subscribe(self._heed)
 
     # ---- what rollouts ask: see `rollout_ports.Devices` ----------------------------
@@ -254,9 +255,6 @@ class SignsEverywhere:
             raise Refusal("NODE_UNREACHABLE", "another node conducts the rollouts now")
         self._signs.pass_on(sent.device, offer_in(sent))
         return b""
-
-    def _hear_prolong(self, body: bytes) -> None:
-        self._signs.prolong(decode(body, str))
 
     def _tell(self, id_: str) -> None:
         for tell in tuple(self._told.values()):

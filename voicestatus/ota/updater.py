@@ -76,8 +76,11 @@ def obstacle(facts: Facts | None, release: Release) -> str | None:
     """
     if not release.legacy:
         return "it is not allowed for devices that check no signature"
-    if facts is None:
-        return None
+    return None if facts is None else misfit(facts, release)
+
+
+def misfit(facts: Facts, release: Release) -> str | None:
+    """Tell why a release is of no use to who says that; None: it may be."""
     if facts.sketch_md5 == release.md5:
         return "it runs that already"
     if facts.family != release.chip.updater:

@@ -11,23 +11,33 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IReactorTime,
+    ISSLTransport,
+)
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from voicestatus.core.errors import Refusal
+from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.devices.door import Door
 from voicestatus.devices.registry import Registry
 from voicestatus.devices.wire import parse_auth
 from voicestatus.hub import Hub
+from voicestatus.ota.catalogue import Catalogue
 from voicestatus.tasks import Tasks
-from voicestatus.web.api.errors import OUR_FAULT, error_of, refusal_of
+from voicestatus.web.api.errors import OUR_FAULT, error_of, refusal_of, see_that
 from voicestatus.web.api.reading import read_body
 from voicestatus.web.audit import Caller
-from voicestatus.web.auth import ACTOR, Gate
+from voicestatus.web.auth.gate import Gate, Unauthorized
+from voicestatus.web.auth.identity import NOBODY, Identity, Level, Scope
+from voicestatus.web.auth.visit import Visit
 from voicestatus.web.commands import Commands
+from voicestatus.web.everywhere import Everywhere
 from voicestatus.web.feed import Feed, encode
 from voicestatus.web.messages import CommandRequest, Failed, Result
+from voicestatus.web.rollouts_everywhere import AnyRollouts
 
 AUTH_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 2.0
@@ -76,8 +86,9 @@ class AdminSocket(WebSocketServerProtocol):
     factory: "AdminSocketFactory"
     transport: Any
     """Twisted has no one type for what tcp.Server and its wrappers can do."""
-    address = ""
     missed = 0
+    who = NOBODY
+    _visit: Visit
     _let_in = False
     _spoke = False
     _paused = False
@@ -95,13 +106,21 @@ class AdminSocket(WebSocketServerProtocol):
     def onConnect(self, request: Any) -> None:
         """:raises ConnectionDeny: its address has too many that were not let in."""
         host = getattr(self.transport.getPeer(), "host", None)
-        self.address = self.factory.gate.address_of(host, request.headers)
+        tls = ISSLTransport.providedBy(self.transport)
+        self._visit = self.factory.gate.visit(host, request.headers, tls=tls)
         # Behind a trusted proxy the address is known only now.
         if not self.factory.door.claim(self.transport, self.address or None):
             raise ConnectionDeny(503, "Too many connections of this address")
 
+    @property
+    def address(self) -> str:
+        return self._visit.address
+
     def onOpen(self) -> None:
         self._end_after(AUTH_WITHIN_S, self._nothing_said)
+        # A browser sends the cookie whoever's page it is that opens a socket.
+        if self._visit.session is not None and self._visit.own_origin:
+            self._tasks.spawn("the session of a socket", self._recognise())
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)
@@ -124,10 +143,8 @@ class AdminSocket(WebSocketServerProtocol):
             token = None if isBinary else parse_auth(payload)
             if token is None:
                 self.end(POLICY, "AUTH:<token> is wanted first")
-            elif self.factory.gate.knows(token):
-                self._welcome()
             else:
-                self._tasks.spawn("a wrong token", self._turn_away())
+                self._tasks.spawn("the token of a socket", self._admit(token))
 
     def end(self, code: int, reason: str) -> None:
         """Close it."""
@@ -167,22 +184,49 @@ class AdminSocket(WebSocketServerProtocol):
         if seconds is not None:
             self._deadline = self.factory.clock.callLater(seconds, act)
 
-    async def _turn_away(self) -> None:
+    async def _admit(self, token: bytes) -> None:
         try:
-            await self.factory.gate.refuse(self.address)
-        except Refusal as refusal:
-            self.end(POLICY, refusal.code)
+            self._welcome(await self.factory.gate.bearer(token, self.address))
+        except (Refusal, StoreError) as e:
+            self._refuse(e)
+
+    async def _recognise(self) -> None:
+        try:
+            self._welcome(await self.factory.gate.admit(self._visit, writes=False))
+        except Unauthorized:
+            return  # they may still say a token
+        except (Refusal, StoreError) as e:
+            self._refuse(e)
+
+    async def look_again(self) -> None:
+        """Learn who it is by now: sessions end, and API tokens are revoked."""
+        try:
+            who = await self.factory.gate.again(self.who)
+        except StoreError:
+            return  # nothing is known, so nothing has ended
+        self.who = who or NOBODY
+        if not self.who.may(Level.ADMIN, Scope.READ):
+            self.end(POLICY, "UNAUTHORIZED")
+
+    def _refuse(self, error: Refusal | StoreError) -> None:
+        refusal = refusal_of(error) or OUR_FAULT
+        self.end(POLICY, refusal.code)
 
     # ---- what it is told -----------------------------------------------------------
 
-    def _welcome(self) -> None:
-        self._let_in = True
+    def _welcome(self, who: Identity) -> None:
+        """:raises Forbidden: when that is nobody who may see what is told here."""
+        see_that(who, Level.ADMIN, Scope.READ)
+        if self._let_in or self.state != self.STATE_OPEN:
+            return
+        self._end_after(None)
+        self._let_in, self.who = True, who
         self.transport.registerProducer(self, True)
         self.factory.welcome(self)
         self._tasks.spawn("the snapshot of a socket", self._introduce())
 
     async def _introduce(self) -> None:
-        for page in self.factory.feed.pages():
+        async for page in self.factory.feed.pages():
             if self.state != self.STATE_OPEN:
                 return
             self.tell(page)
@@ -240,7 +284,9 @@ class AdminSocketFactory(WebSocketServerFactory):
         self,
         hub: Hub,
         registry: Registry,
+        everywhere: Everywhere,
         commands: Commands,
+        firmware: tuple[Catalogue, AnyRollouts] | None,
         gate: Gate,
         door: Door,
         new_id: Callable[[], str],
@@ -259,7 +305,7 @@ class AdminSocketFactory(WebSocketServerFactory):
             allowNullOrigin=True,
         )
         self.clock, self.gate, self.door, self.metrics = clock, gate, door, metrics
-        self.feed = Feed(hub, registry, clock, self._tell_all)
+        self.feed = Feed(hub, registry, everywhere, clock, self._tell_all, firmware)
         self._commands, self._new_id = commands, new_id
         self._tasks = Tasks()
         self._all: set[AdminSocket] = set()
@@ -308,7 +354,9 @@ class AdminSocketFactory(WebSocketServerFactory):
         answer: Struct
         try:
             asked: CommandRequest = read_body(payload, CommandRequest)
-            caller = Caller(ACTOR, socket.address, request_id)
+            await socket.look_again()
+            see_that(socket.who, Level.ADMIN, Scope.DEVICES)
+            caller = Caller(socket.who, socket.address, request_id)
             await self._commands.send(caller, asked.device, asked.command)
             answer = Result(asked.id)
         except Exception as e:  # noqa: BLE001 - a defect of ours is an answer, too
@@ -327,7 +375,9 @@ class AdminSocketFactory(WebSocketServerFactory):
     # ---- time, and the end ---------------------------------------------------------
 
     def ping(self) -> None:
-        """Ping all; drop who has left two pings unanswered."""
+        """Ping all; drop who has left two pings unanswered, or is signed out."""
+        for socket in tuple(self._let_in):
+            self._tasks.spawn("a socket's right to stay", socket.look_again())
         for socket in tuple(self._all):
             if socket.missed >= MAX_MISSED:
                 socket.cut_off()

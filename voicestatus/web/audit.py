@@ -8,17 +8,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from voicestatus.core.errors import StoreError
 from voicestatus.store.documents import Change, Delete, Document, Documents, Put
-from voicestatus.tasks import Tasks
+from voicestatus.web.auth.identity import Identity
 
 KEPT_DAYS = 90
-PRUNE_EVERY_S = 3600.0
 ENTRIES, DAYS = "audit", "audit-day"
 """Kinds in the store. The parent of an entry is its day, and each day is named once,
 so that neither reading nor pruning looks at more days than it must."""
@@ -28,9 +23,13 @@ so that neither reading nor pruning looks at more days than it must."""
 class Caller:
     """Who asks for something, and from where."""
 
-    actor: str
+    who: Identity
     address: str
     request_id: str
+
+    @property
+    def actor(self) -> str:
+        return self.who.actor
 
 
 class AuditEntry(Struct, frozen=True, rename="camel"):
@@ -127,36 +126,6 @@ class Audit:
             return self._decode(document.body)
         except msgspec.DecodeError as e:
             raise StoreError(f"audit entry {document.id} cannot be read: {e}") from e
-
-
-class AuditPruner(Service):
-    """Forgets old entries while it runs."""
-
-    _log = Logger()
-
-    def __init__(self, audit: Audit, clock: IReactorTime) -> None:
-        self._audit = audit
-        self._tasks = Tasks()
-        self._loop = LoopingCall(
-            lambda: self._tasks.spawn("pruning the audit log", self._prune())
-        )
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        super().startService()
-        # At once, too: a server that runs an hour a day forgets as well.
-        self._loop.start(PRUNE_EVERY_S)
-
-    def stopService(self) -> None:
-        super().stopService()
-        self._loop.stop()
-        self._tasks.cancel()
-
-    async def _prune(self) -> None:
-        try:
-            await self._audit.prune()
-        except StoreError as e:
-            self._log.warn("the audit log was not pruned: {why}", why=str(e))
 
 
 def _date(seconds: float) -> date:

@@ -1,23 +1,47 @@
-"""Sends commands to devices, and writes down who did."""
+"""Does to a device what an admin says, and writes down who said it."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, Any, Protocol, TypeVar, get_args
 
-import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from voicestatus.core.errors import Refusal
+from voicestatus.core.plan import Plan, Stage, Target
 from voicestatus.devices import wire
-from voicestatus.devices.registry import Registry
+from voicestatus.ota.probe import id_of
+from voicestatus.ota.updater import Facts
 from voicestatus.web.api.reading import read_value
 from voicestatus.web.audit import Audit, Caller
+from voicestatus.web.everywhere import Everywhere
+from voicestatus.web.rollout_desk import Page, Start, Try, entries_of
+from voicestatus.web.rollout_views import Rollout, RolloutPreview
+from voicestatus.web.rollouts_everywhere import AnyRollouts
 
-COMMANDS: tuple[type[msgspec.Struct], ...] = get_args(wire.Command)
+
+class ProbeOrder(
+    Struct, frozen=True, rename="camel", tag="probe", forbid_unknown_fields=True
+):
+    """An old device is asked what it runs: it is dark and away for some seconds."""
+
+
+class UpdateOrder(
+    Struct, frozen=True, rename="camel", tag="ota", forbid_unknown_fields=True
+):
+    """A device gets a release: by a rollout of its own."""
+
+    release: Annotated[str, Meta(examples=["esp32-14-0f1e2d3c"])]
+
+
+T = TypeVar("T")
+Kind = wire.Command | ProbeOrder | UpdateOrder
+COMMANDS: tuple[type[Struct], ...] = get_args(Kind)
 
 Command = Annotated[
     # The keys of a `config` are the device's business: they are passed on as they are.
     dict[str, Any],
     Meta(
-        description="What the device is sent, as docs/wire-device.md has it.",
+        description="What the device is sent, as docs/wire-device.md has it, or what "
+        "is done with it.",
         extra_json_schema={
             "oneOf": [
                 {"$ref": f"#/components/schemas/{kind.__name__}"} for kind in COMMANDS
@@ -28,23 +52,119 @@ Command = Annotated[
 ]
 
 
+class CommandSent(Struct, frozen=True, rename="camel"):
+    """A command that was sent; whether the device obeys, it says itself."""
+
+    device: Annotated[
+        str,
+        Meta(description="after a `probe` its lasting id, which that may have told"),
+    ]
+    type: str
+    rollout: Annotated[
+        str | UnsetType, Meta(description="the rollout that an `ota` has begun")
+    ] = UNSET
+
+
+class Probes(Protocol):
+    """Who asks old devices what they are. See `ota.probe.Probes`."""
+
+    async def probe(self, device: str) -> Facts: ...
+
+
 class Commands:
     """The one way from an admin to a device, for the API and the live channel."""
 
-    def __init__(self, registry: Registry, audit: Audit) -> None:
-        self._registry, self._audit = registry, audit
+    def __init__(
+        self,
+        everywhere: Everywhere,
+        audit: Audit,
+        probes: Probes | None = None,
+        rollouts: AnyRollouts | None = None,
+    ) -> None:
+        """Without `probes` and `rollouts` there are no updates here."""
+        self._everywhere, self._audit = everywhere, audit
+        self._probes, self._rollouts = probes, rollouts
 
     async def send(
         self, caller: Caller, device: str, command: Mapping[str, Any]
-    ) -> str:
-        """Send it, then write down that it was sent; return its type.
+    ) -> CommandSent:
+        """Do it, and write down that it was done.
 
-        :raises Refusal: as `Registry.command` does, and `VALIDATION_FAILED`.
+        :raises Refusal: as `Everywhere.command` and `Probes.probe` do;
+            `VALIDATION_FAILED`, `RELEASE_NOT_FOUND`, and `DEVICE_NOT_ELIGIBLE`.
         """
-        kind: wire.Command = read_value(command, wire.Command)
-        self._registry.command(device, command)
-        await self._audit.note(caller, "device.command", device, _noted(kind, command))
-        return str(kind.__struct_config__.tag)
+        kind: Kind = read_value(command, Kind)
+        match kind:
+            case ProbeOrder():
+                return await self._probe(caller, device)
+            case UpdateOrder(release):
+                return await self._update(caller, device, release)
+            case _:
+                return await self._pass_on(caller, device, kind, command)
+
+    async def _pass_on(
+        self,
+        caller: Caller,
+        device: str,
+        kind: wire.Command,
+        command: Mapping[str, Any],
+    ) -> CommandSent:
+        work = self._everywhere.command(device, command)
+        noted = _noted(kind, command)
+        await self._written(work, "FATE_UNKNOWN", caller, device, noted)
+        return CommandSent(device, str(kind.__struct_config__.tag))
+
+    async def _probe(self, caller: Caller, device: str) -> CommandSent:
+        if self._probes is None:
+            raise _no_updates()
+        work, noted = self._probes.probe(device), {"type": "probe"}
+        facts = await self._written(work, "PROBE_UNANSWERED", caller, device, noted)
+        return CommandSent(id_of(facts), "probe")
+
+    async def _written(
+        self,
+        work: Awaitable[T],
+        sent: str,
+        caller: Caller,
+        device: str,
+        noted: Mapping[str, Any],
+    ) -> T:
+        """Do it, and write it down; also when it is refused with `sent`.
+
+        Then the device may have been told all the same.
+        """
+        entry = caller, "device.command", device, noted
+        try:
+            done = await work
+        except Refusal as e:
+            if e.code == sent:
+                await self._audit.note(*entry)
+            raise
+        await self._audit.note(*entry)
+        return done
+
+    async def _update(self, caller: Caller, device: str, release: str) -> CommandSent:
+        if self._rollouts is None:
+            raise _no_updates()
+        plan = Plan(
+            name=f"{device} alone",
+            releases=(release,),
+            target=Target(ids=(device,)),
+            stages=(Stage(count=1, success_percent=100, soak_s=0),),
+            probe=True,
+            again=True,
+        )
+        tried = await self._rollouts.ask(Try(plan, Page(1, "")), RolloutPreview)
+        if not tried.devices:
+            raise Refusal("DEVICE_NOT_FOUND", "There is no device with this id.")
+        (turn,) = tried.devices
+        if turn.stage is None:
+            text = f"Device {device} does not get release {release}: {turn.reason}."
+            raise Refusal("DEVICE_NOT_ELIGIBLE", text, why=turn.why)
+        said = {"type": "ota", "release": release}
+        also = self._audit.entry(caller, "device.command", device, said)
+        rollout = await self._rollouts.ask(Start(plan, entries_of(also)), Rollout)
+        return CommandSent(device, "ota", rollout.id)
 
 
 def _noted(kind: wire.Command, command: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -52,3 +172,7 @@ def _noted(kind: wire.Command, command: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(kind, wire.Config):
         return {"type": "config", "keys": sorted(command.keys() - {"type"})}
     return command
+
+
+def _no_updates() -> Refusal:
+    return Refusal("COMMAND_NOT_SUPPORTED", "This server gives no updates.")

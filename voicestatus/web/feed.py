@@ -1,11 +1,10 @@
 """What changed of guilds and devices, bundled and encoded once for all who listen."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from voicestatus.core.ids import GuildId
@@ -13,7 +12,10 @@ from voicestatus.core.presence import Change, SourceHeard
 from voicestatus.devices.later import SLICE_S
 from voicestatus.devices.registry import Registry
 from voicestatus.hub import Hub
+from voicestatus.ota.catalogue import Catalogue
 from voicestatus.web import views
+from voicestatus.web.everywhere import Everywhere
+from voicestatus.web.firmware_feed import FirmwareFeed
 from voicestatus.web.messages import (
     DeviceChanged,
     DeviceGone,
@@ -21,6 +23,8 @@ from voicestatus.web.messages import (
     PresenceChanged,
     Snapshot,
 )
+from voicestatus.web.rollouts_everywhere import AnyRollouts
+from voicestatus.web.watch import Watch
 
 BUNDLE_S = 0.25
 PAGE = 200
@@ -43,10 +47,20 @@ class Feed:
         self,
         hub: Hub,
         registry: Registry,
+        everywhere: Everywhere,
         clock: IReactorTime,
         tell: Tell,
+        firmware: tuple[Catalogue, AnyRollouts] | None = None,
     ) -> None:
+        """`firmware`: where releases and rollouts are; None: there are none."""
         self._hub, self._registry, self._clock, self._tell = hub, registry, clock, tell
+        self._everywhere = everywhere
+        self._watch = Watch(everywhere, clock, self._tell_view)
+        self._firmware = None
+        if firmware is not None:
+            self._firmware = FirmwareFeed(
+                *firmware, lambda about, message: tell(about, encode(message))
+            )
         # Sets that keep the order in which things changed.
         self._guilds: OrderedDict[GuildId, None] = OrderedDict()
         self._devices: OrderedDict[str, None] = OrderedDict()
@@ -63,6 +77,9 @@ class Feed:
         ]
         # The hub begins with all that there is; that is the snapshot's to tell.
         self._forget()
+        self._watch.start()
+        if self._firmware is not None:
+            self._firmware.start()
 
     def stop(self) -> None:
         """Tell no more."""
@@ -70,25 +87,34 @@ class Feed:
             leave()
         self._leave.clear()
         self._forget()
+        self._watch.stop()
+        if self._firmware is not None:
+            self._firmware.stop()
 
-    def pages(self) -> Iterator[bytes]:
+    async def pages(self) -> AsyncIterator[bytes]:
         """Yield the snapshot, page by page; what changes meanwhile is told as well.
 
         A page that is made late shows what is then, never less than was told before.
         """
         # Who sees the present may have missed what the others were told last.
         self._told.clear()
-        listed = iter(self._registry.ids())
-        presence: views.Presence | msgspec.UnsetType = views.presence_of(
-            self._hub.presence
+        places = await self._watch.places()
+        ids = sorted({*self._registry.ids(), *places})
+        for start in range(0, len(ids) or 1, PAGE):
+            end = start + PAGE
+            page = Snapshot(
+                await self._watch.shown(ids[start:end], places), end < len(ids)
+            )
+            yield encode(self._with_the_rest(page) if start == 0 else page)
+
+    def _with_the_rest(self, page: Snapshot) -> Snapshot:
+        firmware = self._firmware
+        return msgspec.structs.replace(
+            page,
+            presence=views.presence_of(self._hub.presence),
+            releases=UNSET if firmware is None else firmware.releases(),
+            rollouts=UNSET if firmware is None else firmware.rollouts(),
         )
-        more = True
-        while more:
-            ids = list(islice(listed, PAGE))
-            more = len(ids) == PAGE
-            found = [d for id_ in ids if (d := self._registry.get(id_)) is not None]
-            yield encode(Snapshot([views.device_of(d) for d in found], more, presence))
-            presence = msgspec.UNSET
 
     def _hub_changed(self, change: Change) -> None:
         if isinstance(change, SourceHeard):
@@ -132,18 +158,22 @@ class Feed:
             self._tell(f"guild {id_}", text)
 
     def _tell_device(self, id_: str) -> None:
-        self._tell(f"device {id_}", encode(self._device(id_)))
+        if self._everywhere.alone or self._registry.is_here(id_):
+            device = self._registry.get(id_)
+            view = None if device is None else self._everywhere.view(device)
+            self._tell_view(id_, view)
+        else:
+            self._watch.ask(id_)
+
+    def _tell_view(self, id_: str, view: views.Device | None) -> None:
+        message = DeviceGone(id_) if view is None else DeviceChanged(view)
+        self._tell(f"device {id_}", encode(message))
 
     def _guild(self, id_: GuildId) -> Struct:
         presence = self._hub.presence
         if (guild := presence.guilds.get(id_)) is None:
             return GuildGone(str(id_))
         return PresenceChanged(presence.heard, views.guild_of(guild))
-
-    def _device(self, id_: str) -> Struct:
-        if (device := self._registry.get(id_)) is None:
-            return DeviceGone(id_)
-        return DeviceChanged(views.device_of(device))
 
     def _forget(self) -> None:
         self._guilds.clear()

@@ -22,6 +22,8 @@ class Vitals:
     gateway: str
     problem: str | None
     store_problem: str | None
+    in_step: bool
+    """Whether this node follows the others, as far as there are any."""
     guild: int | None
     voice_users: int
     signs: int
@@ -52,6 +54,8 @@ def readiness(vitals: Vitals) -> Answer:
     problems = [vitals.store_problem]
     if vitals.gateway == "stopped" or not vitals.discord_heard:
         problems.append(vitals.problem or "Discord has not spoken yet")
+    if not vitals.in_step:
+        problems.append("this node does not hear from the others")
     told = [problem for problem in problems if problem is not None]
     return {"ok": not told, "problems": told}
 

@@ -4,17 +4,22 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from voicestatus.web import views
+from voicestatus.web import rollout_views, views
 from voicestatus.web.api.errors import Error
 from voicestatus.web.commands import Command
 
 
 class Snapshot(Struct, frozen=True, rename="camel", tag="snapshot"):
-    """How all is: the first page has the presence, and each of them devices."""
+    """How all is: each page has devices, and the first one all the rest."""
 
     devices: list[views.Device]
     more: Annotated[bool, Meta(description="whether another page follows")]
     presence: views.Presence | UnsetType = UNSET
+    releases: list[views.Release] | UnsetType = UNSET
+    rollouts: Annotated[
+        list[rollout_views.Rollout] | UnsetType,
+        Meta(description="those that have not ended"),
+    ] = UNSET
 
 
 class PresenceChanged(Struct, frozen=True, rename="camel", tag="presence"):
@@ -42,6 +47,25 @@ class DeviceGone(Struct, frozen=True, rename="camel", tag="device"):
 
     id: str
     gone: Literal[True] = True
+
+
+class ReleaseChanged(Struct, frozen=True, rename="camel", tag="release"):
+    """A release is new or changed, or a rollout needs it, or does not any more."""
+
+    release: views.Release
+
+
+class ReleaseGone(Struct, frozen=True, rename="camel", tag="release"):
+    """A release was deleted."""
+
+    id: str
+    gone: Literal[True] = True
+
+
+class RolloutChanged(Struct, frozen=True, rename="camel", tag="rollout"):
+    """A rollout began, or is further."""
+
+    rollout: rollout_views.Rollout
 
 
 class Result(Struct, frozen=True, rename="camel", tag="result"):
@@ -74,6 +98,9 @@ Sent = (
     | GuildGone
     | DeviceChanged
     | DeviceGone
+    | ReleaseChanged
+    | ReleaseGone
+    | RolloutChanged
     | Result
     | Failed
 )

@@ -30,7 +30,7 @@ from voicestatus.ota.downloads import (
 from voicestatus.ota.images import Images
 from voicestatus.ota.line import Line
 from voicestatus.ota.pace import Pace, Rates
-from voicestatus.ota.updater import Facts, facts_of, obstacle
+from voicestatus.ota.updater import Facts, facts_of, misfit, obstacle
 from voicestatus.services import Row
 from voicestatus.store.blobs import Blob
 from voicestatus.store.documents import Store
@@ -131,6 +131,8 @@ class Sending(Service):
     ) -> None:
         """Send what is claimed, once that is known; None: `nothing`."""
         if not self.running:  # connections from before are still there
+            claiming.addErrback(lambda _: None)
+            claiming.cancel()
             refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
             return
         work = self._answer(request, address, claiming, patience_s, nothing)
@@ -161,18 +163,18 @@ class Sending(Service):
         span = _head_of(request, claim, blob)
         if span is None:
             return
-        coming = Deferred.fromCoroutine(self._line.enter(patience_s))
-        if not await outflow.wait(coming):
-            ended["busy"].inc()
-            refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
-            return
+        # Now, not when its turn has come: the place that it waits for may be its own.
         if (before := self._running.get(claim.key)) is not None:
             before.drop()
         self._running[claim.key] = outflow
         try:
-            await self._send(outflow, address, claim, blob, span)
+            coming = Deferred.fromCoroutine(self._line.enter(patience_s))
+            if await outflow.wait(coming):
+                await self._send(outflow, address, claim, blob, span)
+            else:
+                ended["busy"].inc()
+                refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
         finally:
-            self._line.leave()
             if self._running.get(claim.key) is outflow:
                 del self._running[claim.key]
 
@@ -186,8 +188,8 @@ class Sending(Service):
         except StoreError:
             refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
         else:
-            known_as = HTTPStatus.NOT_MODIFIED if known else HTTPStatus.NOT_FOUND
-            refuse(request, known_as)
+            status = HTTPStatus.NOT_MODIFIED if known else HTTPStatus.NOT_FOUND
+            refuse(request, status)
 
     def _find(self, claim: Claim) -> Deferred[Blob | None]:
         return Deferred.fromCoroutine(self._images.find(claim.release.sha256))
@@ -203,15 +205,16 @@ class Sending(Service):
             complete = True
         except TookTooLong:
             stalled = True
-            outflow.drop()
         except StoreError as e:
             self._log.warn("a download was broken off: {why}", why=str(e))
-            outflow.drop()
         finally:
+            self._line.leave()
             # Before the answer ends: what is asked next may be the same again.
             progress.end(complete=complete, stalled=stalled)
-        if complete:
-            outflow.finish()
+            if complete:
+                outflow.finish()
+            else:
+                outflow.drop()
 
     async def _send_all(
         self,
@@ -270,10 +273,18 @@ class OtaPages(Resource):
             case ["images", release, token] if release == PROBE:
                 return self._probe(request, token, facts)
             case ["images", release, token]:
-                claiming = self._downloads.claim(release, token)
+                claiming = self._granted(release, token, facts)
                 return self._give(request, Deferred.fromCoroutine(claiming), facts)
             case _:
                 return refuse(request, HTTPStatus.NOT_FOUND)
+
+    async def _granted(
+        self, release: str, token: str, facts: Facts | None
+    ) -> Claim | None:
+        claim = await self._downloads.claim(release, token)
+        if claim is None or facts is None or misfit(facts, claim.release) is None:
+            return claim
+        return None
 
     def _check(self, request: Request, facts: Facts | None) -> bytes | int:
         device = self._who(request, facts)

@@ -58,10 +58,11 @@ class Outflow:
         self._request.finish()
 
     def drop(self) -> None:
-        """End the connection in the midst of it."""
+        """End the connection in the midst of it; whoever waits is cancelled at once."""
         if not self._gone:
             transport: Any = self._request.transport
             transport.abortConnection()
+            self._leave()
 
     # ---- what the transport says ---------------------------------------------------
 
@@ -78,6 +79,9 @@ class Outflow:
         """Take it that the connection is lost; `_lost` deals with that."""
 
     def _lost(self, _: Failure) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._gone = True
         if self._awaited is not None:
             self._awaited.cancel()

@@ -7,11 +7,12 @@ describe them. Ids are strings, for a snowflake is too large for JavaScript's nu
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from voicestatus.core import explanation, fleet, guild, presence
 from voicestatus.core.lights import Light as CoreLight
 from voicestatus.core.lights import RuleText
+from voicestatus.core.release import Release as CoreRelease
 from voicestatus.devices.registry import Showing
 
 RuleJson = Annotated[
@@ -29,6 +30,8 @@ OptionalRuleJson = Annotated[
     ),
 ]
 _NULL = RuleText("null")
+_LAST = 253_402_300_799
+"""The last second that ISO 8601 can name."""
 DeviceId = Annotated[str, Meta(examples=["desk-lamp"])]
 
 
@@ -67,7 +70,14 @@ class Device(Struct, frozen=True, rename="camel"):
     heap_free_b: int | None
     uptime_s: int | None
     reconnects: int
+    rtt_ms: Annotated[
+        int | None, Meta(description="how long the answer to the last ping took")
+    ]
     tokens: tuple[Token, ...]
+    node: Annotated[
+        str | UnsetType,
+        Meta(description="where it is connected; of several nodes on one Redis only"),
+    ] = UNSET
 
 
 class Channel(Struct, frozen=True, rename="camel"):
@@ -98,6 +108,30 @@ class Presence(Struct, frozen=True, rename="camel"):
 
     ready: Annotated[bool, Meta(description="Discord has named its guilds")]
     guilds: tuple[Guild, ...]
+
+
+class Release(Struct, frozen=True, rename="camel"):
+    """One image for one chip: what was signed of it, and what an admin said."""
+
+    id: Annotated[str, Meta(examples=["esp32-14-0f1e2d3c"])]
+    chip: str
+    board: Annotated[str, Meta(description="empty: any board with this chip")]
+    version: str
+    build: int
+    min_build: Annotated[int, Meta(description="a device must run this one at least")]
+    floor: Annotated[int, Meta(description="it takes none below, once this is proven")]
+    not_after: datetime | None
+    size_bytes: int
+    sha256: str
+    md5: str
+    manifest: Annotated[str, Meta(description="192 bytes in base64")]
+    channel: Literal["stable", "beta"]
+    legacy: Annotated[
+        bool, Meta(description="devices may have it that check no signature")
+    ]
+    notes: str
+    added_at: datetime
+    needed: Annotated[bool, Meta(description="a roll-out needs it")]
 
 
 class Light(Struct, frozen=True, rename="camel"):
@@ -163,8 +197,11 @@ class DeviceExplanation(Explanation, frozen=True, kw_only=True, rename="camel"):
     frames: tuple[Frame, ...]
 
 
-def device_of(device: fleet.Device) -> Device:
-    """Show a device: never a token, nor its digest."""
+def device_of(device: fleet.Device, node: str | UnsetType = UNSET) -> Device:
+    """Show a device: never a token, nor its digest.
+
+    One that has a `node` is connected there, even if no more of it is known here.
+    """
     record, vitals = device.record, device.vitals
     return Device(
         id=record.id,
@@ -174,7 +211,7 @@ def device_of(device: fleet.Device) -> Device:
         enrolled=device.enrolled,
         approved=record.approved,
         revoked=record.revoked,
-        connected=device.connected,
+        connected=device.connected or node is not UNSET,
         connected_since=_moment(vitals.connected_at),
         protocol=vitals.protocol,
         chip=record.chip,
@@ -191,6 +228,7 @@ def device_of(device: fleet.Device) -> Device:
         heap_free_b=vitals.heap_free_b,
         uptime_s=vitals.uptime_s,
         reconnects=vitals.reconnects,
+        rtt_ms=vitals.rtt_ms,
         tokens=tuple(
             Token(
                 at(token.issued_at),
@@ -199,6 +237,30 @@ def device_of(device: fleet.Device) -> Device:
             )
             for token in record.tokens
         ),
+        node=node,
+    )
+
+
+def release_of(release: CoreRelease, *, needed: bool) -> Release:
+    """Show a release."""
+    return Release(
+        id=release.id,
+        chip=release.chip.title,
+        board=release.board,
+        version=release.version,
+        build=release.build,
+        min_build=release.min_build,
+        floor=release.floor,
+        not_after=at(min(release.not_after, _LAST)) if release.not_after else None,
+        size_bytes=release.size_bytes,
+        sha256=release.sha256,
+        md5=release.md5,
+        manifest=release.manifest,
+        channel=release.channel.value,
+        legacy=release.legacy,
+        notes=release.notes,
+        added_at=at(release.added_at),
+        needed=needed,
     )
 
 

@@ -88,6 +88,19 @@ def test_it_waits_for_its_turn_among_the_nodes_and_hands_it_on(world, entering):
     assert turns.given == [("identify:0", SPACING_S), ("identify:0", 0.0)]
 
 
+def test_it_takes_its_turn_again_when_discord_made_it_wait_meanwhile(world, entering):
+    world.gate._turns = turns = SharedTurn(world.clock, others_for_s=8)
+    permits = entering(0)
+    world.api.bot = GatewayBot("wss://base.example", 1000, 0, 60.0, 1)
+    world.advance(9)
+    turns.free_at = world.clock.seconds() + 70  # ours is over; another node was first
+    world.api.bot = GatewayBot("wss://base.example", 1000, 1, 60.0, 1)
+    world.advance(69)
+    assert permits == []
+    world.advance(2)
+    assert len(permits) == 1
+
+
 def test_while_nobody_can_say_whose_turn_it_is_it_goes_on(world, entering):
     world.gate._turns = turns = SharedTurn(world.clock, others_for_s=8)
     turns.broken = True

@@ -95,9 +95,7 @@ class IdentifyGate:
         permit = None
         try:
             await self._wait(key, explain)
-            await self._wait_for_turn(key)
-            # Meanwhile others have identified.
-            bot = await self._with_sessions_left(explain)
+            bot = await self._at_our_turn(key, explain)
             self._granted += 1
             await self._pay()
             permit = Permit(bot.url, key)
@@ -114,6 +112,16 @@ class IdentifyGate:
             self._unused += 1
         self._tasks.spawn("giving a turn", self._give_turn(permit.key, identified))
         self._locks[permit.key].release()
+
+    async def _at_our_turn(
+        self, key: int, explain: Callable[[str], object]
+    ) -> GatewayBot:
+        while True:
+            await self._wait_for_turn(key)
+            # Meanwhile others have identified.
+            if (bot := await self.ask()).remaining > self._granted:
+                return bot
+            await self._with_sessions_left(explain)  # longer than a turn lasts
 
     async def _with_sessions_left(self, explain: Callable[[str], object]) -> GatewayBot:
         while (bot := await self.ask()).remaining <= self._granted:
