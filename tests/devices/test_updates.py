@@ -132,7 +132,7 @@ def test_an_old_device_is_told_address_md5_and_chip_alone(table, sign):
     assert line.texts() == [OLD_OFFER]
 
 
-@pytest.mark.parametrize("chip", set(Chip) - {Chip.ESP8266})
+@pytest.mark.parametrize("chip", [chip for chip in Chip if chip is not Chip.ESP8266])
 @pytest.mark.parametrize("text", [offer_text, old_offer_text])
 def test_every_chip_but_the_esp8266_is_called_esp32(chip, text):
     parts = {name: getattr(OFFER, name) for name in OFFER.__slots__}
