@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from twisted.logger import LogEvent, globalLogPublisher
+
+from voicestatus.cluster.messages import NodeGone
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,6 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw few examples each time, and others the next time."""
+    many = 1000 if config.getoption("--soak") else 40
+    settings.register_profile("ours", max_examples=many)
+    settings.load_profile("ours")
+
+
 # ---- messages between nodes --------------------------------------------------------
 
 
@@ -78,14 +88,15 @@ class Air:
             sender, topic, body = self.letters.pop(0)
             self.heard.append(json.loads(body))
             for name, node in self.nodes.items():
-                if name != sender:
+                if name != sender and topic in node.hears:
                     node.hears[topic](body)
 
     def lose(self) -> None:
         """Lose what is under way; who listens learns that."""
         self.letters.clear()
         for node in self.nodes.values():
-            node.missed()
+            for missed in node.misses:
+                missed()
 
 
 class AirMessages:
@@ -95,7 +106,7 @@ class AirMessages:
         self._air, self.node = air, node
         self.hears: dict[str, Callable[[bytes], object]] = {}
         self.serves: dict[str, Callable[[bytes], Any]] = {}
-        self.missed: Callable[[], object] = lambda: None
+        self.misses: list[Callable[[], object]] = []
         self.problem: Exception | None = None
         """What comes of asking where a device is."""
         self.no_answer: Exception | None = None
@@ -108,7 +119,8 @@ class AirMessages:
     async def ask(
         self, node: str, topic: str, body: bytes, limit_s: float = 3.0
     ) -> bytes:
-        there = self._air.nodes[node]
+        if (there := self._air.nodes.get(node)) is None:
+            raise NodeGone(f"node {node} is gone")
         there.asked.append(topic)
         if there.no_answer is not None:
             raise there.no_answer
@@ -118,7 +130,8 @@ class AirMessages:
     def hear(
         self, topic: str, hear: Callable[[bytes], object], missed: Callable[[], object]
     ) -> None:
-        self.hears[topic], self.missed = hear, missed
+        self.hears[topic] = hear
+        self.misses.append(missed)
 
     def tell(self, topic: str, body: bytes) -> None:
         self._air.letters.append((self.node, topic, body))

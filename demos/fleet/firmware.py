@@ -29,7 +29,9 @@ class Built:
 class Maker:
     """Builds firmware, and has the private key."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_bytes: int = SIZE_BYTES) -> None:
+        """`size_bytes` is that of each image."""
+        self._size_bytes = size_bytes
         self._key = Ed25519PrivateKey.generate()
 
     @property
@@ -43,7 +45,7 @@ class Maker:
 
     def _make(self, chip: Chip, build: int) -> Built:
         version = f"{build // 10}.{build % 10}.0"
-        image = make_image(chip, SIZE_BYTES, version=version, build=build)
+        image = make_image(chip, self._size_bytes, version=version, build=build)
         manifest = Manifest(
             chip=chip,
             version=version,

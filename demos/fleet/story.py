@@ -85,14 +85,10 @@ class Story:
         releases = await self._publish(build)
         told = await self._roll_out("good", releases)
         failed = await self._report(told["id"])
-        # An old sign does not say which ESP32 it is; the admin knows that here.
-        of_old = [id_ for id_ in releases if id_.startswith("esp32s2-")]
-        old = await self._roll_out("good, for old ESP32-S2", of_old)
-        failed |= await self._report(old["id"])
         self._expect(
             "the good build is rolled out to its end",
-            (told["status"], old["status"]) == ("finished", "finished"),
-            f"{told['status']}, {old['status']}",
+            told["status"] == "finished",
+            told["status"],
         )
         self._expect(
             "whoever met with a mishap is named, and nobody else",

@@ -66,6 +66,7 @@ def release(id_: str, **how: Any) -> dict[str, Any]:
         "notes": "",
         "addedAt": "2026-11-21T11:00:00Z",
         "needed": False,
+        "trusted": True,
     } | how
 
 

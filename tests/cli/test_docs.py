@@ -57,7 +57,7 @@ def make_updates(make_release: Any, make_rollout: Any) -> Any:
         api.answer("GET", releases, 200, page)
         changed = old | {"channel": "stable", "notes": "Softer at night"}
         api.answer("PATCH", f"{releases}/{old['id']}", 200, changed)
-        why = f"A roll-out still needs release {lolin['id']}."
+        why = f"A rollout still needs release {lolin['id']}."
         api.refuse("DELETE", f"{releases}/{lolin['id']}", 409, "RELEASE_IN_USE", why)
         rollout = make_rollout(
             "5a0c6f1e22",

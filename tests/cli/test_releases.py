@@ -41,6 +41,15 @@ def test_one_is_shown_with_all_that_is_known(cli: Any, release: Any):
     assert "min build" not in told
 
 
+def test_one_whose_key_is_gone_is_shown_as_such(cli: Any, api: Any, make_release: Any):
+    release = make_release("esp32-14-0f0f0f0f", trusted=False)
+    api.answer("GET", PATH, 200, {"releases": [release], "next": None})
+    api.answer("GET", ONE, 200, release)
+    assert "untrusted" in cli.done("releases").splitlines()[1]
+    told = cli.done("releases", "show", "esp32-14-0f0f0f0f")
+    assert "trusted no more" in told
+
+
 @pytest.mark.parametrize(
     ("options", "sent"),
     [
@@ -68,7 +77,7 @@ def test_one_is_forgotten(cli: Any, api: Any, release: Any):
 
 
 def test_one_that_is_needed_is_not_and_it_says_what_helps(cli: Any, api: Any):
-    why = "A roll-out still needs release x."
+    why = "A rollout still needs release x."
     api.refuse("DELETE", f"{PATH}/x", 409, "RELEASE_IN_USE", why)
     result = cli("releases", "delete", "x")
     assert result.exit_code == 1

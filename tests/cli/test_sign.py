@@ -81,6 +81,11 @@ def test_all_that_can_be_said_is_signed(desk: Desk):
     assert f"{end:%Y-%m-%d %H:%M:%S}" == "2027-12-31 23:59:59"
 
 
+def test_the_last_day_of_all_calendars_can_be_signed(desk: Desk):
+    end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert desk.signed(*SAYS, "--not-after", "9999-12-31").not_after == end.timestamp()
+
+
 @pytest.mark.parametrize("chip", Chip)
 def test_every_chip_can_be_signed_for(desk: Desk, chip: Chip):
     desk.image.write_bytes(make_image(chip, 8192))

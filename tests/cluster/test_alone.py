@@ -1,11 +1,9 @@
 """One node without Redis: the same ports, and nothing to wait for."""
 
-import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from voicestatus.cluster.messages import NodeGone
 from voicestatus.cluster.relay import Term
 from voicestatus.cluster.service import Nodes, OneOfSeveral, OnlyNode, join
 from voicestatus.core.presence import Presence, SessionBegan
@@ -62,30 +60,10 @@ async def test_the_only_node_acts_from_its_start_to_its_stop() -> None:
 
 def test_its_events_go_straight_to_the_hub() -> None:
     hub = Hub(Presence())
-    node = OnlyNode("a", hub)
+    node = OnlyNode(hub)
     node.presences.deliver(0, SessionBegan(0, 99, frozenset({10})))
     assert list(hub.presence.guilds) == [10]
     assert node.presences.in_step(0)
-
-
-@pytest_twisted.ensureDeferred
-async def test_it_answers_itself_and_knows_its_own_devices() -> None:
-    messages = alone().messages
-
-    async def serve(body: bytes) -> bytes:
-        return body * 2
-
-    messages.serve("double", serve)
-    messages.hear("devices", pytest.fail, pytest.fail)
-    messages.tell("devices", b"lamp")
-    assert await messages.ask("a", "double", b"x") == b"xx"
-    with pytest.raises(NodeGone):
-        await messages.ask("b", "double", b"x")
-    messages.arrived("lamp")
-    assert await messages.where("lamp") == "a"
-    assert await messages.everywhere() == {"lamp": "a"}
-    messages.departed("lamp")
-    assert await messages.where("lamp") is None
 
 
 def test_a_redis_makes_it_one_of_several() -> None:

@@ -287,6 +287,24 @@ async def test_what_was_not_answered_in_time_is_withdrawn_or_of_unknown_fate(
 
 
 @ensure
+async def test_what_was_not_answered_before_redis_went_away_is_of_unknown_fate(
+    own_redis: Any, own_address: Any, start_node: Any, eventually: Any
+) -> None:
+    a, b = start_node(own_address, "a"), start_node(own_address, "b")
+    never: Deferred[bytes] = Deferred()
+
+    async def serve(_: bytes) -> bytes:
+        own_redis.kill()
+        return await never
+
+    a.nodes.messages.serve("last", serve)
+    await eventually(lambda: a.source.acting or b.source.acting)
+    with pytest.raises(FateUnknown):
+        await b.nodes.messages.ask("a", "last", b"?", limit_s=0.3)
+    never.callback(b"")
+
+
+@ensure
 async def test_what_could_not_be_told_makes_the_others_look_for_themselves(
     own_redis: Any, own_address: Any, start_node: Any, eventually: Any
 ) -> None:

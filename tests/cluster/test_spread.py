@@ -76,7 +76,7 @@ async def test_a_turn_is_one_nodes_alone_and_the_next_one_comes_in_time(
 
 @ensure
 async def test_the_only_node_decides_for_itself() -> None:
-    node = OnlyNode("a", Hub(Presence()))
+    node = OnlyNode(Hub(Presence()))
     assert await node.spread.current() is None
     assert await node.spread.agree(3) == 3
     assert await node.spread.agree(2, 1) == 2

@@ -339,9 +339,7 @@ class CountersAgree(RuleBasedStateMachine):
 
 
 TestCountersAgree = CountersAgree.TestCase
-TestCountersAgree.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
-)
+TestCountersAgree.settings = settings(stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize("needed", [1, 2])

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voicestatus.core.guild import Channel, Knowledge, Tally, Voice
@@ -364,7 +364,6 @@ def rebuilt(presence: Presence) -> Presence:
     return new
 
 
-@settings(max_examples=300)
 @given(st.lists(EVENTS, max_size=60))
 def test_any_order_of_events_leaves_what_a_rebuild_gives(events: list[Event]):
     presence = Presence()

@@ -61,6 +61,8 @@ class Bench:
                     self.do(self.run.sent(device, self.now))
                 case Withdraw(device):
                     self.do(self.run.withdrawn(device, self.now))
+                case Probe(device):
+                    self.do(self.run.asked(device, self.now))
                 case _:
                     pass
 
@@ -71,6 +73,10 @@ class Bench:
             self.now = max(self.now, at)
             self.do(self.run.tick(self.now))
         self.now = end
+
+    def set_clock(self, by_s: float) -> None:
+        self.now += by_s
+        self.do(self.run.clock_was_set(by_s, self.now))
 
     def see(self, device: str, **changes: object) -> None:
         self.facts[device] = replace(self.facts[device], **changes)
@@ -213,7 +219,7 @@ def test_a_probe_says_what_an_old_device_runs(md5, phase):
 def test_an_old_device_that_does_not_answer_its_probe_is_judged_without():
     bench = Bench(old(), probe=True)
     bench.update("a")
-    bench.wait(300 + 601)
+    bench.wait(300 + 121)
     assert bench.phase("a") == "confirmed"
 
 
@@ -275,7 +281,7 @@ def test_but_not_for_ever():
         bench.leave("a")
         bench.wait(70)
         bench.come("a")
-        bench.wait(70)
+        bench.wait(40)
     assert bench.offers == ["a"] * 3
     assert bench.phase("a") == "failed: unanswered"
 
@@ -929,6 +935,18 @@ def test_a_device_of_which_that_is_not_sure_keeps_its_place_in_the_stage():
     assert bench.status == "halted: stage"
 
 
+def test_a_device_of_which_that_is_not_sure_is_left_to_a_newer_rollout_after_it():
+    bench = Bench(new(), notWhileLit=True)
+    bench.leave("a")
+    bench.restart()
+    bench.now += 5
+    bench.come("a", lit=True)
+    bench.wait(100)
+    assert bench.run.state("a").doubtful
+    bench.do(bench.run.resumed(bench.now, {"a"}))
+    assert bench.phase("a") == "superseded"
+
+
 def test_a_device_may_be_on_its_way_back_during_a_restart():
     bench = Bench(new())
     bench.fetch("a", 100)
@@ -987,3 +1005,98 @@ def test_an_event_of_one_device_does_not_look_at_the_others():
     for device in facts:
         bench.run.seen(device, NOW + 1)
     assert len(looked) <= len(facts)
+
+
+# ---- a clock that is set -------------------------------------------------------------
+
+DAY = 86_400
+JUMPS = pytest.mark.parametrize("by_s", [-40 * DAY, -3600, -3, 3, 3600, 40 * DAY])
+
+
+@JUMPS
+@pytest.mark.parametrize("device", [new(), old()])
+def test_a_clock_that_is_set_fails_nobody(device, by_s):
+    bench = Bench(device)
+    bench.set_clock(by_s)
+    assert bench.phase("a") == "offered"
+    bench.wait(50)
+    bench.fetch("a", 10)
+    bench.set_clock(by_s)
+    bench.wait(800)
+    bench.fetch("a", 100)
+    bench.leave("a")
+    bench.set_clock(by_s)
+    bench.wait(500)
+    bench.come("a", **({} if device.legacy else {"build": 2}))
+    assert bench.phase("a") == "rebooted"
+    bench.set_clock(by_s)
+    bench.wait(290)
+    assert bench.phase("a") == "rebooted"
+    bench.wait(10)
+    assert bench.phase("a") == "confirmed"
+
+
+@JUMPS
+def test_limits_are_as_long_when_the_clock_is_set(by_s):
+    bench = Bench(new("a"), new("b"), new("c"))
+    bench.wait(1)
+    bench.fetch("b", 10)
+    bench.fetch("c", 100)
+    bench.leave("c")
+    bench.set_clock(by_s)
+    bench.wait(60)
+    assert bench.phases == ["failed: unanswered", "fetching", "fetched"]
+    bench.wait(541)
+    assert bench.phases[1:] == ["fetching", "failed: not_back"]
+    bench.wait(300)
+    assert bench.phases[1:] == ["failed: timed_out", "failed: not_back"]
+
+
+@JUMPS
+def test_a_connection_from_before_the_clock_was_set_is_no_new_one(by_s):
+    bench = Bench(new())
+    bench.set_clock(by_s)
+    bench.report("a", "downloading", progress=1)
+    bench.see("a", rtt_ms=5.0)
+    bench.wait(100)
+    assert bench.phase("a") == "fetching"
+
+
+@JUMPS
+def test_offers_go_on_at_their_rate_when_the_clock_is_set(by_s):
+    bench = Bench(*fleet(3), ratePerMinute=60)
+    bench.set_clock(by_s)
+    bench.wait(3)
+    assert len(bench.offers) == 3
+
+
+@JUMPS
+def test_a_stage_soaks_as_long_when_the_clock_is_set(by_s):
+    bench = Bench(new(), stages=[{"percent": 100, "soakS": 600}])
+    bench.update("a")
+    bench.wait(300)
+    bench.set_clock(by_s)
+    bench.wait(590)
+    assert bench.status == "running"
+    bench.wait(10)
+    assert bench.status == "finished"
+
+
+@JUMPS
+def test_who_is_away_is_waited_for_as_long_when_the_clock_is_set(by_s):
+    bench = Bench(new(connected_at=None), keepS=3600)
+    bench.set_clock(by_s)
+    bench.wait(3500)
+    assert bench.phase("a") == "pending"
+    bench.wait(200)
+    assert bench.phase("a") == "skipped: away"
+
+
+def test_a_window_is_by_what_the_clock_shows_now():
+    window = {"from": "02:00", "to": "03:00", "tz": "UTC"}
+    bench = Bench(*fleet(2), windows=[window], ratePerMinute=60)
+    bench.wait(60)
+    assert not bench.offers
+    bench.set_clock(-9.5 * 3600)
+    bench.wait(1)
+    assert len(bench.offers) == 2

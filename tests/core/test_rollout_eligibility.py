@@ -103,6 +103,11 @@ def test_an_old_device(changes, reason):
     assert why(replace(OLD, **changes), FOR_LEGACY) is reason
 
 
+@pytest.mark.parametrize("facts", [NEW, OLD])
+def test_nobody_gets_what_no_key_of_today_has_signed(facts: Facts):
+    assert why(facts, replace(FOR_LEGACY, trusted=False)) is Skip.UNTRUSTED
+
+
 def test_an_old_device_gets_only_what_an_admin_allowed_for_such():
     assert why(OLD, RELEASE) is Skip.NOT_FOR_LEGACY
 
@@ -114,6 +119,13 @@ def test_an_old_esp32_may_be_any_but_an_esp8266():
     assert why(OLD, replace(FOR_LEGACY, chip=Chip.ESP8266)) is Skip.WRONG_CHIP
     assert why(OLD, replace(FOR_LEGACY, chip=Chip.HOST)) is Skip.WRONG_CHIP
     assert why(replace(OLD, chip="esp32s2"), FOR_LEGACY, s2) is None
+
+
+def test_of_several_an_old_device_gets_the_one_that_is_allowed_for_such():
+    s2 = replace(FOR_LEGACY, id="s2", chip=Chip.ESP32S2)
+    judge = Judge(Plan(releases=("x",)), [RELEASE, replace(RELEASE, id="y"), s2])
+    assert judge.verdict(OLD, NOW) == Eligible(s2)
+    assert why(OLD, RELEASE, replace(s2, legacy=False)) is Skip.NOT_FOR_LEGACY
 
 
 def test_the_release_that_names_the_board_wins():

@@ -49,8 +49,15 @@ def test_a_device_that_checks_signatures_takes_no_lower_build():
     assert said(NEW, Before(build=1)) == "impossible takes_no_lower_build"
 
 
+def test_nobody_goes_back_to_what_no_key_of_today_has_signed():
+    release = replace(BEFORE, trusted=False)
+    before = Before(md5=BEFORE.md5)
+    assert said(OLD, before, release) == "impossible no_such_release"
+    assert said(OLD, before, BEFORE) == f"offered {BEFORE.id}"
+
+
 def test_one_that_went_back_by_itself_needs_nothing():
-    back = replace(NEW, build=1, connected_at=1.0)
+    back = replace(NEW, build=1, connected_at=1.0, introduced=True)
     assert said(back, Before(build=1)) == "needless still_runs_it"
     gone = replace(NEW, build=1)
     assert said(gone, Before(build=1)) == "impossible takes_no_lower_build"
@@ -85,6 +92,12 @@ def test_who_fetches_is_not_stopped():
 def test_who_never_started_the_release_needs_nothing(facts):
     what = said(facts, Before(), phase=Phase.FAILED, why="interrupted")
     assert what == "needless still_runs_it"
+
+
+def test_who_says_what_it_runs_is_believed_before_what_became_of_its_update():
+    here = replace(NEW, build=2, connected_at=1.0, introduced=True)
+    what = said(here, Before(build=1), phase=Phase.FAILED, why="timed_out")
+    assert what == "impossible takes_no_lower_build"
 
 
 def test_who_is_forgotten_needs_nothing():

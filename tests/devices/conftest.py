@@ -452,7 +452,7 @@ class Peer(Protocol):
     """A client that writes bytes and keeps what comes back."""
 
     def __init__(self) -> None:
-        self.data, self.lost = b"", False
+        self.data, self.lost = bytearray(), False
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -464,7 +464,8 @@ class Peer(Protocol):
         self.transport.write(data)
 
     def take(self, size: int) -> bytes:
-        taken, self.data = self.data[:size], self.data[size:]
+        taken = bytes(self.data[:size])
+        del self.data[:size]
         return taken
 
 

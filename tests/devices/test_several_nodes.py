@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from voicestatus.core.errors import Refusal, StoreError
-from voicestatus.core.fleet import Enrolment, Record
+from voicestatus.core.fleet import Enrolment, Record, Sketch
 from voicestatus.core.lights import EVERYTHING, NOTHING_TO_SHOW
 from voicestatus.devices.catching_up import FORGOTTEN_AFTER_S, RETRY_AFTER_S
 from voicestatus.devices.doubts import NEWS_WITHIN_S, REFILLED_WITHIN_S
@@ -36,7 +36,7 @@ class Line:
         self.shows = rule
 
     def send(self, text):
-        self.texts.append(json.loads(text))
+        self.texts.append(json.loads(text) if text.startswith(b"{") else text)
 
     def dismiss(self, id_=None):
         self.ended = id_ or True
@@ -121,6 +121,64 @@ def done(coroutine):
     if hasattr(results[0], "raiseException"):
         results[0].raiseException()
     return results[0]
+
+
+# ---- old devices that were sent away -----------------------------------------------
+
+SAID = {"chip": "esp8266", "fw": "1.4.0", "sketch": Sketch(asked_at=1.0)}
+URL = "http://192.0.2.9"
+
+
+def send_away(node):
+    """Let an old device come, and be sent to fetch something."""
+    line = node.arrive()
+    name = line.here.id
+    node.registry.probe(name, "/x")
+    return line, name
+
+
+@pytest.fixture
+def c(node):
+    return node("c", public_url=URL)
+
+
+@pytest.fixture
+def d(node):
+    return node("d", public_url=URL)
+
+
+def test_an_old_device_that_was_probed_is_known_where_it_comes_back(c, d, pass_on):
+    line, name = send_away(c)
+    c.registry.recognise(name, "a020a6000001", **SAID)
+    c.registry.depart(line.here)
+    pass_on()
+    assert d.arrive().here.id == "a020a6000001"
+    pass_on()
+    # The next one from there is somebody else.
+    assert c.arrive().here.id.startswith("conn-")
+
+
+def test_one_that_came_back_before_it_was_known_becomes_that_device(c, d, pass_on):
+    line, name = send_away(c)
+    c.registry.depart(line.here)
+    back = d.arrive()
+    assert back.here.id.startswith("conn-")
+    c.registry.recognise(name, "a020a6000001", **SAID)
+    pass_on()
+    assert back.here.id == "a020a6000001"
+
+
+def test_two_from_one_place_are_not_sent_away_at_once_by_two_nodes(c, d, clock):
+    other = d.arrive()
+    _, name = send_away(c)
+    clock.advance(40)
+    c.registry.prolong(name)
+    clock.advance(40)
+    with pytest.raises(Refusal) as refused:
+        d.registry.probe(other.here.id, "/x")
+    assert refused.value.code == "RETURN_AWAITED"
+    clock.advance(40)
+    d.registry.probe(other.here.id, "/x")
 
 
 # ---- who is known ------------------------------------------------------------------

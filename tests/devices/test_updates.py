@@ -447,3 +447,13 @@ def test_a_pong_that_nobody_asked_for_is_no_measurement_beyond_reason(
     clock.advance(0.25)
     line.talk.say(masked(0xA))
     assert table.get("new").vitals.rtt_ms <= 1000 * PING_EVERY_S
+
+
+def test_who_has_used_a_token_of_its_own_is_not_known_by_its_mac(table, sign):
+    line = sign()
+    line.say(hello())
+    token = line.texts()[0]["token"]
+    assert table.by_mac("24:6f:28:a1:b2:c3") == MAC
+    line.leave()
+    assert sign(b"AUTH:" + token.encode()).id == MAC
+    assert table.by_mac("24:6f:28:a1:b2:c3") is None

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from voicestatus.core.chip import Chip
 from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.release import Channel
 from voicestatus.ota import catalogue as catalogues
+from voicestatus.ota import records
 from voicestatus.store.documents import FateUnknown, Put
 
 
@@ -180,6 +182,40 @@ def test_of_a_large_image_no_more_than_a_piece_is_held(
     assert peak < 1_000_000
 
 
+# ---- keys that are taken away --------------------------------------------------------
+
+
+def test_what_no_key_of_today_has_signed_is_not_trusted(
+    depot: Any, make_depot: Any, other_key: Any
+):
+    release, _ = depot.publish()
+    assert release.trusted
+    for keys in ((), (other_key,)):
+        (found,) = make_depot(store=depot.store, keys=keys).catalogue.releases()
+        assert found == replace(release, trusted=False)
+    assert make_depot(store=depot.store).catalogue.releases() == [release]
+
+
+def test_what_is_stored_otherwise_than_it_was_signed_is_not_trusted(
+    depot: Any, make_depot: Any, now: Any
+):
+    release, _ = depot.publish()
+    now(depot.store.write(records.putting(replace(release, build=99))))
+    (found,) = make_depot(store=depot.store).catalogue.releases()
+    assert not found.trusted
+
+
+def test_signed_anew_it_is_trusted_again(
+    depot: Any, make_depot: Any, make_files: Any, other_key: Any
+):
+    release, _ = depot.publish()
+    other = make_depot(store=depot.store, keys=(other_key,))
+    anew, is_new = other.publish(make_files(key=other_key), notes="Signed anew")
+    assert is_new
+    assert (anew.id, anew.trusted, anew.notes) == (release.id, True, "Signed anew")
+    assert other.catalogue.releases() == [anew]
+
+
 # ---- what is changed -----------------------------------------------------------------
 
 
@@ -267,6 +303,18 @@ def test_an_image_without_a_release_is_forgotten_after_a_while(
     assert len(now(depot.store.blobs("image"))) == 2
     again.clock.advance(catalogues.ORPHANED_AFTER_S)
     assert [blob.id for blob in now(depot.store.blobs("image"))] == [release.sha256]
+
+
+def test_an_image_whose_release_may_yet_come_is_kept(
+    depot: Any, make_depot: Any, make_files: Any, now: Any
+):
+    """Another node has stored the image, and is about to store the release."""
+    other = make_depot(store=depot.store)
+    other.clock.advance(catalogues.ORPHANED_AFTER_S - 1)
+    release, _ = depot.publish()
+    now(depot.store.delete("release", release.id))
+    other.clock.advance(1)
+    assert content(depot, now, release.sha256) == make_files().image
 
 
 def test_an_answer_that_was_lost_is_no_conflict(depot: Any, make_files: Any):

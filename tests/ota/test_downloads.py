@@ -137,6 +137,15 @@ def test_a_release_that_is_gone_cannot_be_had(
     assert claim(depot, now, release.id, token) is None
 
 
+def test_what_no_key_of_today_has_signed_cannot_be_had(
+    depot: Any, make_depot: Any, release: Any, grant: Any, now: Any
+):
+    token, other = grant(), make_depot(store=depot.store, keys=())
+    assert claim(other, now, release.id, token) is None
+    other.downloads.assigned = {"lamp": other.catalogue.get(release.id)}.get
+    assert other.downloads.assignment("lamp") is None
+
+
 # ---- how it goes ---------------------------------------------------------------------
 
 

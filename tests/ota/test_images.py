@@ -39,13 +39,14 @@ def test_a_piece_is_read_once(depot: Any, blob: Any, make_files: Any):
 def test_two_hundred_that_wait_for_a_piece_cause_one_read(
     depot: Any, blob: Any, make_files: Any
 ):
+    expected = [make_files().image[:CHUNK_BYTES]]
     gate = depot.store.gate = Deferred()
     told = [fetch(depot.images, blob, 0) for _ in range(200)]
     quitter = depot.images.fetch(blob, 0, MUCH)
     quitter.addErrback(lambda _: None).cancel()
     gate.callback(None)
     assert depot.store.reads == 1
-    assert all(each == [make_files().image[:CHUNK_BYTES]] for each in told)
+    assert all(each == expected for each in told)
 
 
 def test_it_keeps_so_much_and_no_more(depot: Any, blob: Any):
@@ -56,6 +57,13 @@ def test_it_keeps_so_much_and_no_more(depot: Any, blob: Any):
         ) is None else None
     kept = [images.kept(blob, n * CHUNK_BYTES, 1) is not None for n in range(3)]
     assert kept == [True, False, True]
+
+
+def test_a_defect_of_ours_is_told_to_all(depot: Any, blob: Any):
+    depot.store.gate = gate = Deferred()
+    told = [fetch(depot.images, blob, 0) for _ in range(2)]
+    gate.errback(ZeroDivisionError())
+    assert [each[0].type for each in told] == [ZeroDivisionError] * 2
 
 
 def test_what_cannot_be_read_is_told_to_all_and_asked_again(depot: Any, blob: Any):

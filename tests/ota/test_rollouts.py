@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.release import Channel, Release
 from voicestatus.core.rollout_state import DeviceState, Phase, Rollout
 from voicestatus.devices.wire import OtaReport
+from voicestatus.ota.conductor import KEPT
 from voicestatus.ota.downloads import Fetched
 from voicestatus.ota.rollout_records import DEVICE, PAST, ROLLOUT
 from voicestatus.ota.rollout_views import News
@@ -98,6 +100,8 @@ class Signs:
 
     def __init__(self, clock: Clock, *facts: Facts) -> None:
         self.clock = clock
+        self.ahead_s = NOW
+        """How far the wall clock is ahead of the other one."""
         self.table = {one.id: one for one in facts}
         self.told: list[Callable[[str], object]] = []
         self.reports: list[Callable[[str, OtaReport], object]] = []
@@ -110,7 +114,15 @@ class Signs:
         """Those that what they fetch bricks."""
         self.took: set[str] = set()
         self.probed: list[str] = []
+        self.probe_takes: Deferred[None] | None = None
+        self.runs: dict[str, str] = {}
+        """What old ones run by now: they tell it when they are probed."""
+        self.stubborn: set[str] = set()
+        """Old ones that start what they ran before."""
         self.problem: StoreError | None = None
+
+    def wall(self) -> float:
+        return self.ahead_s + self.clock.seconds()
 
     # ---- what rollouts ask of devices, downloads and probes --------------------------
 
@@ -151,10 +163,11 @@ class Signs:
     async def probe(self, device: str) -> None:
         self.probed.append(device)
         facts = self.table[device]
-        await succeed(None)
+        await (self.probe_takes or succeed(None))
         if facts.md5 == "deaf":
             raise Refusal("PROBE_UNANSWERED", "it did not ask")
-        self.see(device, chip="esp32", asked_at=NOW + self.clock.seconds())
+        version = self.runs.get(device, facts.version)
+        self.see(device, chip="esp32", version=version, asked_at=self.wall())
 
     # ---- what signs do ---------------------------------------------------------------
 
@@ -181,14 +194,16 @@ class Signs:
             self.clock.callLater(10, self.back, id_, release)
 
     def back(self, id_: str, release: Release) -> None:
-        at = NOW + self.clock.seconds()
+        at = self.wall()
         if self.table[id_].legacy:
+            if id_ not in self.stubborn:
+                self.runs[id_] = release.version
             self.see(id_, connected_at=at)
         else:
             self.see(id_, connected_at=at, introduced=True, build=release.build)
 
     def sent(self, id_: str, release: Release, size: int, *, whole: bool) -> None:
-        at = NOW + self.clock.seconds()
+        at = self.wall()
         for tell in [*self.fetches]:
             tell(Fetched(id_, release.id, size, whole, at))
 
@@ -252,7 +267,7 @@ class Bench:
         self.catalogue = Releases(*releases)
         self.store = Store()
         self.store.startService()
-        self.ids = iter(f"r{n}" for n in range(1, 100))
+        self.ids = iter(f"r{n}" for n in count(1))
         self.holds = True
         self.serve(None)
 
@@ -266,7 +281,7 @@ class Bench:
             self.signs,
             self.clock,
             self.registry,
-            wall=lambda: NOW + self.clock.seconds(),
+            wall=self.signs.wall,
             make_id=lambda: next(self.ids),
             holds=lambda: self.holds,
         )
@@ -454,6 +469,7 @@ def test_a_device_that_comes_back_gets_what_it_missed(bench):
 
 def test_old_devices_are_probed_where_the_plan_allows_it(bench):
     bench = bench(old("a", chip=""), old("b", chip="", md5="deaf"))
+    bench.signs.stubborn = {"a"}
     all_at_once = [{"percent": 100, "soakS": 0, "successPercent": 0}]
     id_ = bench.start(probe=True, stages=all_at_once)
     bench.wait(2000)
@@ -462,6 +478,40 @@ def test_old_devices_are_probed_where_the_plan_allows_it(bench):
 
 
 # ---- plans ---------------------------------------------------------------------------
+
+
+def test_who_waits_to_be_asked_is_not_asked_while_it_is_paused(bench):
+    bench = bench(*(old(f"d{n}", chip="") for n in range(3)))
+    bench.signs.probe_takes = Deferred()
+    id_ = bench.start(probe=True)
+    bench.wait(2)
+    assert len(bench.signs.probed) == 1
+    done(bench.service.pause(id_))
+    bench.wait(1000)
+    answers, bench.signs.probe_takes = bench.signs.probe_takes, None
+    answers.callback(None)
+    bench.wait(100)
+    assert len(bench.signs.probed) == 1
+    done(bench.service.resume(id_))
+    bench.wait(1000)
+    assert {*bench.signs.offered} == {"d0", "d1", "d2"}
+    assert bench.status(id_) == "finished"
+
+
+def test_who_waits_long_to_be_asked_is_not_given_up_meanwhile(bench):
+    bench = bench(*(old(f"d{n}", chip="") for n in range(3)))
+    bench.signs.probe_takes = Deferred()
+    id_ = bench.start(probe=True)
+    bench.wait(1000)
+    assert sorted(bench.phases(id_).values()) == [
+        "pending",
+        "pending",
+        "skipped: unknown_chip",
+    ]
+    answers, bench.signs.probe_takes = bench.signs.probe_takes, None
+    answers.callback(None)
+    bench.wait(1000)
+    assert bench.phases(id_) == {f"d{n}": "confirmed" for n in range(3)}
 
 
 def test_a_dry_run_says_who_would_be_updated_and_touches_nobody(bench):
@@ -869,6 +919,53 @@ def test_what_never_began_is_forgotten(bench):
     assert done(bench.store.list(ROLLOUT)) == ()
     assert done(bench.store.list(DEVICE)) == ()
     assert bench.signs.offers == []
+
+
+@pytest.mark.parametrize("by_s", [-3600, 3600, 40 * 86_400])
+def test_a_clock_that_is_set_fails_nobody(bench, by_s):
+    bench = bench(*fleet(30))
+    id_ = bench.start(stages=[{"count": 10, "soakS": 300}, {"percent": 100}])
+    for _ in range(9):
+        bench.wait(7)
+        bench.signs.ahead_s += by_s
+    bench.wait(5000)
+    assert bench.status(id_) == "finished"
+    assert bench.service.get(id_).counts["confirmed"] == 30
+    assert len(bench.signs.offered) == 30
+
+
+def test_of_those_that_have_ended_the_newest_are_kept(bench):
+    bench = bench(new("a"), new("b", build=2))
+    bench.signs.bad = {"a"}
+    bench.start(stages=[{"percent": 100, "successPercent": 0, "soakS": 0}])
+    bench.wait(1000)
+    for _ in range(KEPT):
+        bench.wait(1)
+        newest = bench.start()
+    assert bench.status(newest) == "finished"
+    bench.wait(1)
+    assert len(bench.service.rollouts()) == KEPT
+    assert refusal(bench.service.devices("r1")) == "ROLLOUT_NOT_FOUND"
+    assert not bench.stored("r1")
+    assert bench.stored("r2")
+    assert done(bench.store.get(ROLLOUT, "r1")) is None
+    assert bench.signs.offered == ["a"], "what it failed with is still known"
+
+
+def test_what_is_too_old_goes_at_the_next_start_if_the_process_dies_first(bench):
+    bench = bench(new("a", build=2))
+    for _ in range(KEPT):
+        bench.wait(1)
+        bench.start()
+    bench.wait(1)
+    bench.store.dies_at = bench.store.writes + 5
+    with suppress(Died):
+        bench.start()
+    bench.restart()
+    bench.wait(1)
+    assert len(bench.service.rollouts()) == KEPT
+    assert len(done(bench.store.list(ROLLOUT))) == KEPT
+    assert len(done(bench.store.list(DEVICE))) == KEPT
 
 
 def test_another_node_goes_on_and_the_first_one_offers_nothing_more(bench):

@@ -346,11 +346,11 @@ class Desk:
 async def test_a_good_build_reaches_the_fleet_and_a_bad_one_is_halted_at_once():
     from twisted.internet import reactor
 
-    maker, seen = Maker(), StringIO()
+    maker, seen = Maker(64 * 1024), StringIO()
     village = Village(Hurried(reactor, SPEED), maker.public_key)
     try:
         await village.open(
-            60,
+            40,
             legacy_percent=20,
             power_loss_percent=3,
             never_back_percent=2,

@@ -48,6 +48,7 @@ from voicestatus.lights import Counting, LightGroups
 from voicestatus.ota.pace import Rates
 from voicestatus.ota.probe import Probes
 from voicestatus.ota.rollouts import Rollouts
+from voicestatus.ota.several import Several
 from voicestatus.ota.signs import Signs
 from voicestatus.services import Row
 from voicestatus.simulator.images import make_image
@@ -214,18 +215,36 @@ class Side:
             rates=rates,
         )
         self.probes = Probes(self.devices, self.ota.downloads, self.clock, self.wall)
-        self.rollouts = Rollouts(
-            self.store,
-            Signs(self.devices),
-            self.ota.catalogue,
-            self.ota.downloads,
-            self.probes,
-            self.clock,
-            self.metrics,
-            wall=self.wall,
-            make_id=lambda: f"rollout-{next(rollouts)}",
-        )
-        self.ota.catalogue.needed = self.rollouts.needed
+
+        def rollouts_over(devices: Any, probes: Any) -> Rollouts:
+            return Rollouts(
+                self.store,
+                devices,
+                self.ota.catalogue,
+                self.ota.downloads,
+                probes,
+                self.clock,
+                self.metrics,
+                wall=self.wall,
+                make_id=lambda: f"rollout-{next(rollouts)}",
+            )
+
+        self.several: Several | None = None
+        if messages is None:
+            self.rollouts = rollouts_over(Signs(self.devices), self.probes)
+            self.ota.catalogue.needed = self.rollouts.needed
+        else:
+            self.several = Several(
+                Signs(self.devices),
+                self.ota.catalogue,
+                self.ota.downloads,
+                self.probes,
+                messages,
+                self.clock,
+                self.wall,
+                rollouts_over,
+            )
+            self.rollouts = self.several.rollouts
         self.admin = AdminSide(
             token=token,
             hub=self.hub,
@@ -245,7 +264,8 @@ class Side:
             messages=messages,
             catalogue=self.ota.catalogue,
             rollouts=self.rollouts,
-            probes=self.probes,
+            probes=self.probes if self.several is None else self.several.probes,
+            several=self.several,
         )
         self.root = ExactTree({})
         self.root.putChild(b"api", self.admin.pages)
@@ -258,7 +278,8 @@ class Side:
         self.running = Row()
         if store is None:
             self.store.setServiceParent(self.running)
-        for part in (self.lights, self.devices, self.ota, self.admin):
+        several = [self.several] if self.several else []
+        for part in (self.lights, self.devices, self.ota, *several, self.admin):
             part.setServiceParent(self.running)
 
     def wall(self) -> float:
@@ -585,13 +606,14 @@ def make_side() -> Iterator[Callable[..., Side]]:
     def make(**how: Any) -> Side:
         side = Side(**how)
         side.running.startService()
-        side.rollouts.begin(None)
+        if side.several is None:  # else a test says which one conducts them
+            side.rollouts.begin(None)
         sides.append(side)
         return side
 
     yield make
     for side in sides:
-        side.rollouts.end()
+        (side.several.seat if side.several else side.rollouts).end()
         stopped: Deferred[None] = side.running.stopService()
         for _ in range(5):
             side.clock.advance(1)

@@ -10,6 +10,7 @@ from twisted.logger import LogLevel, capturedLogs
 from voicestatus.devices import later
 from voicestatus.web import admin_socket, feed
 from voicestatus.web.everywhere import Everywhere
+from voicestatus.web.rollouts_everywhere import RolloutsHere
 
 Dial = Callable[..., Any]
 
@@ -231,7 +232,8 @@ def test_a_storm_gives_way_when_its_time_is_over(side: Any):
         side.clock.rightNow += later.SLICE_S / 2
 
     everywhere = Everywhere(side.devices, side.lights, None)
-    watched = feed.Feed(side.hub, side.devices, everywhere, side.clock, tell)
+    firmware = side.ota.catalogue, RolloutsHere(side.rollouts)
+    watched = feed.Feed(side.hub, side.devices, everywhere, side.clock, tell, firmware)
     watched.start()
     for id_ in "abc":
         side.ask("POST", "/devices", {"id": id_})

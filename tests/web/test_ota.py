@@ -9,7 +9,7 @@ from twisted.logger import globalLogPublisher
 from voicestatus.core.chip import Chip
 from voicestatus.ota.downloads import LINGERS_S
 from voicestatus.ota.pace import Rates
-from voicestatus.web import ota
+from voicestatus.web import ota, site
 
 MAC = "A0:20:A6:12:34:56"
 ESP8266 = (
@@ -122,6 +122,7 @@ def test_a_granted_image_comes_whole_and_once(
     assert answer.headers["content-length"] == str(len(bench.image))
     assert answer.headers["x-md5"] == bench.release.md5
     assert answer.headers["cache-control"] == "no-transform, no-store"
+    assert answer.headers["x-accel-buffering"] == "no"
     assert answer.headers["content-type"] == "application/octet-stream"
     assert not {"transfer-encoding", "content-encoding", "location"} & set(
         answer.headers
@@ -441,6 +442,23 @@ def test_a_defect_of_ours_keeps_nobody_waiting(
     nothing_is_left_behind.clear()
 
 
+@pytest.mark.parametrize("when", ["begin", "ended"])
+def test_who_cannot_be_told_of_a_download_keeps_no_place(
+    bench: Bench, nothing_is_left_behind: list[Any], when: str
+):
+    path = bench.grant()
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    setattr(bench.side.ota.downloads, when, broken)
+    visitor = bench.begin(OURS, path)
+    bench.side.clock.pump([0.05] * 40)
+    assert visitor.transport.disconnected
+    assert bench.side.metric("voicestatus_downloads_running") == 0
+    nothing_is_left_behind.clear()
+
+
 def test_who_does_not_read_is_cut_off(bench: Bench):
     visitor = unread(bench, OURS, "lamp")
     bench.side.clock.advance(1)
@@ -452,6 +470,16 @@ def test_who_does_not_read_is_cut_off(bench: Bench):
     assert visitor.transport.disconnected
     how = "voicestatus_downloads_ended_total"
     assert bench.side.metric(how, how="stalled") == 1
+
+
+def test_who_does_not_read_the_very_end_is_cut_off(bench: Bench):
+    """It was handed over, and a closed connection waits for it."""
+    visitor = bench.begin(ESP8266, bench.grant())
+    bench.side.clock.pump([0.05] * 40)
+    assert visitor.transport.disconnecting
+    assert not visitor.transport.disconnected
+    bench.side.clock.advance(site.IDLE_S)
+    assert visitor.transport.disconnected
 
 
 def test_each_address_has_its_pace(make_side: Any, make_files: Any):

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from voicestatus.core.rollback import Undo
 from voicestatus.devices.wire import OtaReport
+from voicestatus.ota.rollout_views import RolledBack
+from voicestatus.web.rollout_views import rolled_back_of
 
 PATH = "/firmware/rollouts"
 CAPS = ("light", "ota-ed25519")
@@ -229,6 +232,15 @@ def test_a_rollback_says_what_it_can_do(
     assert (answer.status, answer.json["counts"]) == (200, {"needless": 1})
     assert answer.json["devices"][0]["device"] == device
     assert side.ask("GET", f"{PATH}/{id_}").json["status"] == "aborted"
+
+
+def test_of_many_a_rollback_names_those_first_that_are_not_helped():
+    helped = [Undo(f"d{n:03}", "offered", "r") for n in range(150)]
+    lost = Undo("z", "impossible", why="unknown_before")
+    shown = rolled_back_of(RolledBack(("r2",), (*helped, lost)))
+    assert shown.counts == {"offered": 150, "impossible": 1}
+    assert [one.device for one in shown.devices[:2]] == ["z", "d000"]
+    assert len(shown.devices) == 100
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,18 @@ def test_a_wrong_part_is_named(
     assert nothing_is_kept(side)
 
 
+def test_a_wrong_manifest_that_comes_first_spares_the_image(
+    side: Any, request_bytes: Any, make_form: Any, make_files: Any
+):
+    parts = [("manifest", bytes(192)), ("image", make_files()["image"])]
+    headers, body = make_form(parts)
+    visitor = side.visit()
+    data = request_bytes("POST", f"/api/v1{PATH}", body, headers=headers)
+    visitor.send(data[: -len(parts[1][1])])
+    assert (visitor.answer.status, visitor.answer.code) == (400, "MANIFEST_REFUSED")
+    assert nothing_is_kept(side)
+
+
 def test_a_part_that_comes_twice_is_named(upload: Any, side: Any, make_files: Any):
     files = make_files()
     answer = upload([*files.items(), ("manifest", files["manifest"])])
@@ -404,6 +416,18 @@ def test_only_so_many_come_at_a_time(
     assert upload(make_files()).status == 201
 
 
+def test_one_that_comes_in_drops_gives_its_place_back(side: Any, head_and_body: Any):
+    head, body = head_and_body()
+    visitor = side.visit()
+    visitor.send(head + body[:100_000])
+    for at in range(100_000, 100_020):
+        assert not visitor.answer.status
+        visitor.send(body[at : at + 1])
+        side.clock.advance(releases.UPLOAD_WITHIN_S / 20)
+    assert (visitor.answer.status, visitor.answer.code) == (408, "UPLOAD_TOO_SLOW")
+    assert nothing_is_kept(side)
+
+
 def test_the_end_of_the_server_ends_it(side: Any, head_and_body: Any):
     head, body = head_and_body()
     visitor = side.visit()
@@ -448,6 +472,20 @@ def test_a_path_in_another_spelling_is_read_too(
     headers, body = make_form(make_files())
     answer = side.ask("POST", "/firmware/rele%61ses", body, headers=headers)
     assert answer.status == 201
+
+
+@pytest.mark.parametrize("token", ["open-sesame", "wrong"])
+def test_a_path_with_quoted_slashes_is_no_path(
+    side: Any, request_bytes: Any, make_form: Any, make_files: Any, token: str
+):
+    headers, body = make_form(make_files(size_bytes=5_024))
+    path = f"/api/v1{PATH}".replace("/", "%2F").replace("%2F", "/", 1)
+    for _ in range(2):
+        visitor = side.visit()
+        visitor.send(request_bytes("POST", path, body, token, headers))
+        side.clock.advance(60)
+        assert visitor.answer.status == 404
+    assert nothing_is_kept(side)
 
 
 # ---- the rest of the subject ---------------------------------------------------------

@@ -44,7 +44,7 @@ WHAT_TO_DO: Mapping[str, str] = MappingProxyType(
 
 
 class Unreachable(click.ClickException):
-    """Nobody answers; later somebody may."""
+    """Nobody answers, or nobody can for now; later somebody may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ class Server:
             case {"error": {"code": str(code), "message": str(message)}}:
                 helps = WHAT_TO_DO.get(code)
                 said = f"{message.removesuffix('.')}. {helps}" if helps else message
-                return click.ClickException(said)
+                # 503: it starts, or of several nodes one is about to take over.
+                away = status == HTTPStatus.SERVICE_UNAVAILABLE
+                return (Unreachable if away else click.ClickException)(said)
             case _ if status == 404:
                 return click.ClickException(
                     f"the admin side of {self.url} is closed: set ADMIN_TOKEN in the "

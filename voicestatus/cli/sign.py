@@ -1,6 +1,6 @@
 """`voicestatus sign`: what a maker says of an image, signed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -113,8 +113,7 @@ def _judge(file: Path) -> Image:
 
 
 def _end_of(day: datetime) -> int:
-    begin = day.replace(tzinfo=UTC)
-    return int((begin + timedelta(days=1)).timestamp()) - 1
+    return int(day.replace(hour=23, minute=59, second=59, tzinfo=UTC).timestamp())
 
 
 def _private(file: Path) -> Ed25519PrivateKey:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from voicestatus.cluster import scripts, wire
 from voicestatus.cluster.bus import NEWS_MAX, Bus
 from voicestatus.cluster.lease import (
+    RENEWS_AT,
     Acquire,
     Answer,
     Begin,
@@ -206,6 +207,8 @@ class Leases(Service):
     async def _handed_over(self) -> None:
         for releasing in tuple(self._releasing):
             await releasing
+        for shard in tuple(self._ending):  # of a lease that was lost, too
+            await self._ended(shard)
         self._tasks.cancel()
 
     # ---- what the state machines want ----------------------------------------------
@@ -332,8 +335,6 @@ class Leases(Service):
             case wire.Released(shard) if shard in self._leases and self.running:
                 # Who has the fewest takes it.
                 after_s = min(HESITATES_S * len(self._acting), UNREADY_WAITS_S)
-                if not self._acts[shard].ready:
-                    after_s = UNREADY_WAITS_S
                 self._spawn("taking a free shard", self._hurry(shard, after_s))
             case wire.TermBegan(shard, fence, _) | wire.Part(shard, fence):
                 self._seen[shard] = max(self._seen[shard], fence)
@@ -343,8 +344,14 @@ class Leases(Service):
     async def _hurry(self, shard: int, after_s: float) -> None:
         if after_s > 0:
             await deferLater(self._clock, after_s)
-        if self.running and (contest := self._leases.get(shard)) is not None:
-            self._do(shard, contest.hurry(self._clock.seconds()))
+        # Who gave way takes it back by then, and could go on.
+        until = self._clock.seconds() + RENEWS_AT * self._lease_s
+        while (acts := self._acts.get(shard)) is not None and not acts.ready:
+            if self._clock.seconds() > until:
+                break
+            await deferLater(self._clock, UNREADY_WAITS_S)
+        if self.running and acts is not None:
+            self._do(shard, self._leases[shard].hurry(self._clock.seconds()))
 
     def _spawn(self, what: str, coro: Coroutine[Deferred[Any], Any, None]) -> None:
         self._tasks.spawn(what, coro)

@@ -83,49 +83,6 @@ class Messages(Protocol):
         ...
 
 
-class OwnMessages:
-    """Those of the one node that there is."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self._serves: dict[str, Serve] = {}
-        self._here: set[str] = set()
-
-    def serve(self, topic: str, serve: Serve) -> None:
-        self._serves[topic] = serve
-
-    async def ask(
-        self,
-        node: str,
-        topic: str,
-        body: bytes,
-        limit_s: float = ANSWER_WITHIN_S,  # noqa: ARG002 - there is nothing to wait for
-    ) -> bytes:
-        if node != self.node:
-            raise NodeGone(f"there is no node {node}")
-        return await self._serves[topic](body)
-
-    def hear(
-        self, topic: str, hear: Callable[[bytes], object], missed: Callable[[], object]
-    ) -> None:
-        """There is nobody to hear."""
-
-    def tell(self, topic: str, body: bytes) -> None:
-        """There is nobody to tell."""
-
-    def arrived(self, device: str) -> None:
-        self._here.add(device)
-
-    def departed(self, device: str) -> None:
-        self._here.discard(device)
-
-    async def where(self, device: str) -> str | None:
-        return self.node if device in self._here else None
-
-    async def everywhere(self) -> Mapping[str, str]:
-        return dict.fromkeys(self._here, self.node)
-
-
 class Post(Service):
     """Messages by way of Redis.
 
@@ -156,6 +113,10 @@ class Post(Service):
         self._born: bytes | None = None
         self._here: set[str] = set()
         self._moved: dict[str, str] = {}
+        """As `scripts.HERE` takes it; "?" is a "+" that Redis may know already.
+
+        Who comes and goes while Redis is away leaves nothing to be told.
+        """
         self._moving = self._beating = self._untold = False
         self._tasks = Tasks()
         self._beats = LoopingCall(self.beat)
@@ -217,7 +178,10 @@ class Post(Service):
         try:
             return await answer.addTimeout(limit_s, self._clock)
         except defer.TimeoutError:
-            if await self._bus.withdraw(node, id_):
+            withdrawn = False
+            with suppress(StoreError):
+                withdrawn = await self._bus.withdraw(node, id_)
+            if withdrawn:
                 raise NodeGone(f"node {node} does not answer") from None
             raise FateUnknown(
                 f"node {node} did not answer within {limit_s:g} s; what was asked may"
@@ -284,12 +248,14 @@ class Post(Service):
     # ---- devices -------------------------------------------------------------------
 
     def arrived(self, device: str) -> None:
+        may_be_told = device in self._here or device in self._moved
         self._here.add(device)
-        self._move(device, "+")
+        self._move(device, "?" if may_be_told else "+")
 
     def departed(self, device: str) -> None:
         self._here.discard(device)
-        self._move(device, "-")
+        if self._moved.pop(device, None) != "+":
+            self._move(device, "-")
 
     async def where(self, device: str) -> str | None:
         node: bytes = await self._bus.run(scripts.WHERE, device)
@@ -319,16 +285,23 @@ class Post(Service):
                 some = {name: self._moved.pop(name) for name in names}
                 try:
                     await self._tell_here(some.items())
-                except StoreError:
-                    self._moved = {**some, **self._moved}
+                except StoreError as e:
+                    self._tell_later(some, sent=isinstance(e, FateUnknown))
                     return  # the next beat tries again
         finally:
             self._moving = False
 
+    def _tell_later(self, moves: Mapping[str, str], *, sent: bool) -> None:
+        unsure = moves.keys() if sent else moves.keys() & self._moved.keys()
+        self._moved = {**moves, **self._moved}
+        for device in unsure:
+            if self._moved[device] == "+":
+                self._moved[device] = "?"
+
     async def _tell_here(self, moves: Iterable[tuple[str, str]]) -> None:
         words: list[Argument] = []
         for device, sign in moves:
-            words += [sign, device]
+            words += ["+" if sign == "?" else sign, device]
         await self._bus.run(scripts.HERE, self.node, self._alive_ms, *words)
 
     # ---- being alive ---------------------------------------------------------------

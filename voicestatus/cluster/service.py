@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from voicestatus.cluster.bus import Bus
 from voicestatus.cluster.leases import TIMERS, Acts, Alone, Leases, Terms
-from voicestatus.cluster.messages import Messages, OwnMessages, Post
+from voicestatus.cluster.messages import Post
 from voicestatus.cluster.relay import OneNode, Relay, Source
 from voicestatus.cluster.spread import AgreedSpread, OwnSpread, Spread
 from voicestatus.cluster.turns import OwnTurns, SharedTurns, Turns
@@ -47,10 +47,8 @@ class Presences(Protocol):
 class Nodes(Row):
     """The services of one node, in a row; stopped, it hands over all that it holds."""
 
-    node: str
     terms: Terms
     presences: Presences
-    messages: Messages
     spread: Spread
     turns: Turns
 
@@ -70,12 +68,10 @@ class Nodes(Row):
 class OnlyNode(Nodes):
     """All of it without Redis: everything is ours, and there is nobody to tell."""
 
-    def __init__(self, node: str, hub: Hub) -> None:
+    def __init__(self, hub: Hub) -> None:
         super().__init__()
-        self.node = node
         alone = self.terms = Alone()
         self.presences = OneNode(hub, alone)
-        self.messages = OwnMessages(node)
         self.spread, self.turns = OwnSpread(), OwnTurns()
         alone.setServiceParent(self)
 
@@ -88,6 +84,7 @@ class OneOfSeveral(Nodes):
 
     terms: Leases
     presences: Relay
+    messages: Post
 
     def __init__(
         self,
@@ -100,7 +97,6 @@ class OneOfSeveral(Nodes):
     ) -> None:
         """Take a `node` that no other process has: a host's name and a random part."""
         super().__init__()
-        self.node = node
         bus = Bus(address, node, reactor)
         leases = self.terms = Leases(bus, lease_s, reactor)
         relay = self.presences = Relay(bus, leases, hub, lease_s, reactor)
@@ -111,7 +107,7 @@ class OneOfSeveral(Nodes):
             self.living = nodes
             leases.share(nodes)
 
-        post = self.messages = self._post = Post(bus, lease_s, reactor, living=living)
+        post = self.messages = Post(bus, lease_s, reactor, living=living)
         spread = self.spread = AgreedSpread(bus, reactor)
         self.turns = SharedTurns(bus)
         # First what the others need to the very end.
@@ -119,7 +115,7 @@ class OneOfSeveral(Nodes):
             part.setServiceParent(self)
 
     def when_emptied(self, refill: Callable[[], object]) -> None:
-        self._post.when_emptied(refill)
+        self.messages.when_emptied(refill)
 
 
 def join(
@@ -133,4 +129,4 @@ def join(
     """Make the node: one of several where the store is a Redis, else the only one."""
     if isinstance(address, InRedis):
         return OneOfSeveral(address, node, hub, reactor, lease_s=lease_s)
-    return OnlyNode(node, hub)
+    return OnlyNode(hub)

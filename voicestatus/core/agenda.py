@@ -52,6 +52,11 @@ class Agenda(Generic[K]):
             things.append((at, thing))
         return things
 
+    def shift(self, by_s: float) -> None:
+        """Move all times: the clock that they are of was set."""
+        self._at = {thing: at + by_s for thing, at in self._at.items()}
+        self._rebuild()
+
     def clear(self) -> None:
         self._at.clear()
         self._heap.clear()

@@ -21,8 +21,8 @@ MAX_TRIES: Final = 3
 SETTLES_S: Final = 60.0
 """A device that is back and does not run the release may be about to start it."""
 LOOK_AGAIN_S: Final = 30.0
-PROBED_WITHIN_S: Final = 600.0
-"""Probes are made one at a time."""
+PROBED_WITHIN_S: Final = 120.0
+"""Far longer than a device takes that is asked what it runs."""
 MAY_FETCH: Final = frozenset({Phase.OFFERED, Phase.FETCHING})
 _NOT_YET_BACK: Final = MAY_FETCH | {Phase.FETCHED}
 
@@ -71,6 +71,7 @@ def offered(
         offered_at=now,
         before=before,
         drops=0,
+        link=facts.connected_at,
         probed_at=None,
     )
     return Step(after, None)
@@ -125,6 +126,8 @@ class Course:
                 return Step(replace(state, link=None), now + self._gate.stay_s)
             case Phase.PENDING if state.doubtful:
                 return Step(state, now + self._limits.back_s)
+            case Phase.PENDING if state.probed_at is not None:
+                return unasked(state, now)  # nobody waits for its answer
             case _:
                 return None
 
@@ -322,6 +325,21 @@ def anew(state: DeviceState, now: float) -> Step:
     return Step(after, None)
 
 
+def shifted(state: DeviceState, by_s: float) -> DeviceState:
+    """Move its times: the clock that they are of was set. `link` is a mere name."""
+
+    def moved(at: float | None) -> float | None:
+        return None if at is None else at + by_s
+
+    return replace(
+        state,
+        since=state.since + by_s,
+        offered_at=moved(state.offered_at),
+        settles_at=moved(state.settles_at),
+        probed_at=moved(state.probed_at),
+    )
+
+
 def superseded(state: DeviceState, now: float) -> Step:
     """Leave it to a newer rollout."""
     return Step(replace(state, phase=Phase.SUPERSEDED, since=now, why=""), None)
@@ -354,8 +372,18 @@ def seen_after(
 
 
 def probed(state: DeviceState, now: float) -> Step:
-    """Ask an old device what it runs."""
-    return Step(replace(state, probed_at=now), now + PROBED_WITHIN_S, probe=True)
+    """Ask an old device what it runs; its time begins when it is asked."""
+    return Step(replace(state, probed_at=now), None, probe=True)
+
+
+def asked(state: DeviceState, now: float) -> Step:
+    """Take it that it is being asked."""
+    return Step(replace(state, probed_at=now), now + PROBED_WITHIN_S, minor=True)
+
+
+def unasked(state: DeviceState, now: float) -> Step:
+    """Take it that it was not asked."""
+    return Step(replace(state, probed_at=None), now + LOOK_AGAIN_S)
 
 
 def _on_its_way(
@@ -401,7 +429,9 @@ def _came_without(state: DeviceState, now: float) -> Step:
 
 def _is_anew(state: DeviceState, facts: Facts) -> bool:
     """Whether it has connected since its phase began."""
-    return facts.connected_at is not None and facts.connected_at >= state.since
+    if facts.connected_at is None or facts.connected_at == state.link:
+        return False
+    return facts.connected_at >= state.since
 
 
 def _speaks(facts: Facts) -> bool:

@@ -104,6 +104,8 @@ class Skip(Enum):
     WRONG_BOARD = "wrong_board"
     NOT_FOR_LEGACY = "not_for_legacy"
     """It cannot check a signature, and no admin allowed the release for such."""
+    UNTRUSTED = "untrusted"
+    """No key that may sign releases today has signed the release."""
     EXPIRED = "expired"
     """The release's own date is over."""
     CURRENT = "current"
@@ -190,7 +192,7 @@ class Judge:
         fitting = self._fitting(facts)
         if not isinstance(fitting, Release):
             return Skipped(fitting)
-        why = _against(fitting, facts, now)
+        why = _against(fitting, facts, now) if fitting.trusted else Skip.UNTRUSTED
         if why is None and fitting.id in facts.failed and not (again or self._again):
             why = Skip.FAILED_BEFORE
         if why is None and facts.rival is not None and facts.rival >= fitting.build:
@@ -198,12 +200,18 @@ class Judge:
         return Eligible(fitting) if why is None else Skipped(why, fitting)
 
     def _fitting(self, facts: Facts) -> Release | Skip:
-        """Return the release for a chip and board; one that names the board wins."""
+        """Return the release for a chip and board; one that names the board wins.
+
+        Of an old device the chip is half known: what no admin allowed for such is no
+        choice.
+        """
         if not facts.chip:
             return Skip.UNKNOWN_CHIP
         same = [one for one in self._releases if same_chip(one.chip, facts)]
         if not same:
             return Skip.WRONG_CHIP
+        if facts.legacy and not (same := [one for one in same if one.legacy]):
+            return Skip.NOT_FOR_LEGACY
         named = [one for one in same if one.board and one.board == facts.board]
         fitting = named or [one for one in same if not one.board]
         if not fitting:
@@ -225,8 +233,6 @@ def same_chip(chip: Chip, facts: Facts) -> bool:
 def _against(release: Release, facts: Facts, now: float) -> Skip | None:
     """Say what speaks against a release that fits."""
     if facts.legacy:
-        if not release.legacy:
-            return Skip.NOT_FOR_LEGACY
         if runs(facts, release):
             return Skip.CURRENT
     elif CAN_UPDATE not in facts.caps:

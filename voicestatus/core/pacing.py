@@ -29,6 +29,11 @@ class Pacing:
         """Take it that offers were made, or may have been."""
         self._rest_until = max(self._rest_until, now + self._gap_s)
 
+    def shift(self, by_s: float) -> None:
+        """Take it that the clock was set: windows are by what it shows now."""
+        self._rest_until += by_s
+        self._spell = Spell(True, 0.0)
+
     def allows(self, now: float) -> bool:
         """Whether a slice of offers may be made."""
         return self._rest_until <= now + SLACK_S and self.is_open(now)

@@ -33,6 +33,7 @@ SKIPS: Mapping[str, str] = MappingProxyType(
         Skip.WRONG_CHIP.value: "another chip",
         Skip.WRONG_BOARD.value: "another board",
         Skip.NOT_FOR_LEGACY.value: "old sign, and the release is not allowed for such",
+        Skip.UNTRUSTED.value: "the release's key is trusted no more",
         Skip.EXPIRED.value: "the release's own date is over",
         Skip.CURRENT.value: "runs it already",
         Skip.NEWER.value: "runs something newer",

@@ -15,7 +15,7 @@ class Channel(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What the catalogue knows of one image; all but the last five lines is signed.
+    """What the catalogue knows of one image; what stands above `manifest` is signed.
 
     `id` is `<chip>-<build>-<first 8 hexadecimal digits of the image's SHA-256>`.
     """
@@ -42,6 +42,8 @@ class Release:
     added_at: float
     """Unix seconds."""
     notes: str = ""
+    trusted: bool = True
+    """Whether a key that may sign releases today has signed it."""
 
 
 def release_id(chip: Chip, build: int, sha256: str) -> str:

@@ -27,7 +27,7 @@ _NEVER_RAN: Final = frozenset(
         Fault.ROLLED_BACK,
     )
 )
-"""Failures after which a device runs what it ran before."""
+"""Failures after which a device runs what it ran before, as far as it does not say."""
 
 Why = Literal[
     "",
@@ -57,16 +57,20 @@ def undo(state: DeviceState, facts: Facts | None, releases: Iterable[Release]) -
         return Undo(state.device, "impossible", why="under_way")
     if facts is None:
         return Undo(state.device, "needless", why="forgotten")
-    if state.why in _NEVER_RAN:
+    says = not facts.legacy and facts.connected and facts.introduced
+    if before is not None and says:
+        kept = facts.build == before.build
+    else:
+        kept = state.why in _NEVER_RAN
+    if kept:
         return Undo(state.device, "needless", why="still_runs_it")
     if not facts.legacy:
-        if before and facts.connected and facts.build == before.build:
-            return Undo(state.device, "needless", why="still_runs_it")
         return Undo(state.device, "impossible", why="takes_no_lower_build")
     if before is None or not (before.md5 or before.version):
         return Undo(state.device, "impossible", why="unknown_before")
     for release in releases:
-        if release.legacy and same_chip(release.chip, facts) and _was(before, release):
+        may = release.legacy and release.trusted
+        if may and same_chip(release.chip, facts) and _was(before, release):
             return Undo(state.device, "offered", release.id)
     return Undo(state.device, "impossible", why="no_such_release")
 

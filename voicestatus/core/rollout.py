@@ -89,7 +89,10 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask an old device what it runs; what it says becomes facts, then `seen`."""
+    """Ask an old device what it runs, when its turn comes and `may_ask` says so.
+
+    Say `asked` before, or `unasked`. What it says becomes facts, then `seen`.
+    """
 
     device: str
 
@@ -225,6 +228,7 @@ class Run:
         for state in tuple(self._states.values()):
             if state.phase is Phase.PENDING and state.device in taken:
                 self._take(course.superseded(state, now))
+                continue
             self._take(self._course.taken_up(state, now))
             if state.phase in UNDER_WAY:
                 self._watch(self._states[state.device], now)
@@ -237,6 +241,25 @@ class Run:
         at = self._ends_at
         if at is not None and now + SLACK_S >= at:
             self._skip_pending(Skip.AWAY, now)
+        return self._go_on(now)
+
+    def clock_was_set(self, by_s: float, now: float) -> list[Effect]:
+        """Take it that the clock shows so much more than it did: limits stay as long.
+
+        Windows alone are by what it shows.
+        """
+        for state in tuple(self._states.values()):
+            if state.phase in {Phase.PENDING, Phase.CONFIRMED, *UNDER_WAY}:
+                self._states[state.device] = course.shifted(state, by_s)
+            if state.phase in UNDER_WAY or state.doubtful:
+                self._emit(Save(state.device))
+        self._agenda.shift(by_s)
+        self._pacing.shift(by_s)
+        until = self.rollout.soak_until
+        self._become(
+            created_at=self.rollout.created_at + by_s,
+            soak_until=None if until is None else until + by_s,
+        )
         return self._go_on(now)
 
     def seen(self, device: str, now: float) -> list[Effect]:
@@ -331,6 +354,20 @@ class Run:
                 self._wait_again(self._course.withdrawn(state, now), now)
         return self._go_on(now)
 
+    def asked(self, device: str, now: float) -> list[Effect]:
+        """Take it that an old device is being asked what it runs."""
+        state = self._states.get(device)
+        if state is not None and self.may_ask(device, now):
+            self._take(course.asked(state, now))
+        return self._go_on(now)
+
+    def unasked(self, device: str, now: float) -> list[Effect]:
+        """Take it that it was not asked, and can be another time."""
+        state = self._states.get(device)
+        if state is not None and state.phase is Phase.PENDING:
+            self._take(course.unasked(state, now))
+        return self._go_on(now)
+
     # ---- what people say -----------------------------------------------------------
 
     def pause(self, now: float) -> list[Effect]:
@@ -388,6 +425,15 @@ class Run:
         if state is None or state.phase is not Phase.OFFERED:
             return False
         return self.rollout.status is Status.RUNNING and self._pacing.is_open(now)
+
+    def may_ask(self, device: str, now: float) -> bool:
+        """Whether an old device that waited to be asked still is to be."""
+        state = self._states.get(device)
+        if state is None or state.probed_at is None:
+            return False
+        if state.phase is Phase.PENDING:
+            return self.rollout.status is Status.RUNNING and self._pacing.is_open(now)
+        return state.phase is Phase.REBOOTED
 
     def _line_up(self, device: str) -> None:
         if device not in self._in_ready:

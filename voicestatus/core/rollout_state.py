@@ -93,7 +93,8 @@ class DeviceState(
     drops: int = 0
     """How often it lost its connection since it was back."""
     link: float | None = None
-    """Since when it is connected, as it was seen last while it is watched."""
+    """Since when it is connected, as it was seen when it was offered the release, and
+    then while it is watched."""
     settles_at: float | None = None
     """It is back without the release: until then that may change."""
     probed_at: float | None = None

@@ -9,6 +9,7 @@ from voicestatus.devices.enrolling import Enrolling
 from voicestatus.devices.here import Connection, Here
 from voicestatus.devices.records import slim
 from voicestatus.devices.returning import Place, Returning
+from voicestatus.devices.returning_everywhere import ReturningEverywhere
 from voicestatus.devices.table import Table
 from voicestatus.devices.wire import (
     OTA_CAPABILITY,
@@ -30,11 +31,12 @@ class Offering:
         server: str | None,
         now: Callable[[], float],
         wall: Callable[[], float],
+        returning: Returning | ReturningEverywhere,
     ) -> None:
         """`server` is the address under which devices reach this server, if known."""
         self._table, self._enrolling, self._server = table, enrolling, server
         self._now, self._wall = now, wall
-        self._returning = Returning()
+        self._returning = returning
 
     def offer(self, here: Here, connection: Connection, offer: Offer) -> None:
         """:raises Refusal: as `Registry.offer` does."""

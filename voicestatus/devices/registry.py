@@ -23,6 +23,7 @@ from voicestatus.core.fleet import (
     Vitals,
     digest_of,
     is_id,
+    is_used,
     issue,
     use,
 )
@@ -34,6 +35,8 @@ from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.news import Bundle, News, Others
 from voicestatus.devices.offering import Offering
 from voicestatus.devices.records import described
+from voicestatus.devices.returning import Returning
+from voicestatus.devices.returning_everywhere import ReturningEverywhere
 from voicestatus.devices.session import Known, Nobody, Unsure, Verdict
 from voicestatus.devices.table import Table, not_found
 from voicestatus.devices.wire import Hello, Offer, OtaReport, Status, command_text
@@ -136,6 +139,9 @@ class Registry(Service):
             server=public_url,
             now=clock.seconds,
             wall=wall,
+            returning=Returning()
+            if others is None
+            else ReturningEverywhere(others, clock.seconds, self._became),
         )
         self._here: dict[str, Here] = {}
         """Devices that are connected; strangers are apart from them."""
@@ -214,9 +220,14 @@ class Registry(Service):
         return verdict.id if isinstance(verdict, Known) else None
 
     def by_mac(self, mac: str) -> str | None:
-        """Return the id of the device that has this address, as `a0:20:a6:…`."""
+        """Return the id of the device that has this address, as `a0:20:a6:…`.
+
+        None also if it has used a token of its own: by that it is known, and an
+        address anybody can give.
+        """
         id_ = mac.replace(":", "")
-        return None if self._table.get(id_) is None else id_
+        record = self._table.get(id_)
+        return None if record is None or is_used(record) else id_
 
     def showing(self, id_: str) -> Showing | None:
         """None: it is not connected."""
@@ -369,9 +380,7 @@ class Registry(Service):
             self._offering.admit(id_)
             self._offering.note(id_, chip=chip, fw=fw, sketch=sketch)
             came_as = self._offering.learnt(name, id_)
-            here = self._find(came_as or name)
-            if here is not None and here.id != id_ and here.protocol < 2:
-                self._become(here, id_)
+            self._became(came_as or name, id_)
         self._tell(id_)
         return id_
 
@@ -494,6 +503,12 @@ class Registry(Service):
             here.hello = None
         self._follow(here)
         self._went(before)
+
+    def _became(self, name: str, id_: str) -> None:
+        """Take it that a connection, if it is here, is that old device."""
+        here = self._find(name)
+        if here is not None and here.id != id_ and here.protocol < 2:
+            self._become(here, id_)
 
     def _doubt(self, here: Here, says: str) -> None:
         """Take it that who was taken for an old device says who it is."""

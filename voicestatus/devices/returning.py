@@ -38,13 +38,17 @@ class Returning:
         self._awaited[place] = _Awaited(name, now_s + RETURN_WITHIN_S)
         return True
 
-    def prolong(self, name: str, now_s: float) -> None:
-        """Wait as long again, from now on, for one that has not come yet."""
+    def prolong(self, name: str, now_s: float) -> Place | None:
+        """Wait as long again, from now on, for one that has not come yet.
+
+        Return from where; None: it is not awaited.
+        """
         self._forget(now_s)
         for place, awaited in self._awaited.items():
             if awaited.name == name and awaited.came_as is None:
                 self.expect(place, name, now_s)
-                return
+                return place
+        return None
 
     def came(self, place: Place, connection: str, now_s: float) -> str | None:
         """Take it that somebody came; return who it is; None: nobody is awaited."""

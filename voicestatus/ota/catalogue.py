@@ -16,12 +16,13 @@ from voicestatus.core.release import Channel, Release
 from voicestatus.ota.images import KIND as IMAGE
 from voicestatus.ota.incoming import Incoming, Signed, Terms
 from voicestatus.ota.records import KIND, putting, read
-from voicestatus.store.documents import Change, Delete, Document, Store
+from voicestatus.store.documents import ANY, Change, Delete, Document, Store
 from voicestatus.tasks import Tasks
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 ORPHANED_AFTER_S = 600.0
-"""An image without a release is forgotten then: another node may be about to add it."""
+"""An image that has had no release for so long is forgotten. Less would be too little:
+another node may be about to add one."""
 
 
 Also = Callable[[Release], tuple[Change, ...]]
@@ -130,7 +131,10 @@ class Catalogue(Service):
             if before is not None:
                 return before, False
             release = signed.release(self._wall(), terms)
-            await self._store.write(putting(release, None), *also(release))
+            await self._store.write(
+                putting(release, ANY if release.id in self._releases else None),
+                *also(release),
+            )
             await self._store.sync()
             self._put(release.id, release)
         self._log.info("release {release} was added", release=release.id)
@@ -169,7 +173,7 @@ class Catalogue(Service):
         async with self._lock:
             release = self._known(id_)
             if self.needed(id_) or await self.needed_elsewhere(id_):
-                text = f"A roll-out still needs release {id_}."
+                text = f"A rollout still needs release {id_}."
                 raise Refusal("RELEASE_IN_USE", text, release=id_)
             await self._store.write(Delete(KIND, id_), *also)
             self._put(id_, None)
@@ -178,10 +182,12 @@ class Catalogue(Service):
     def _like(self, signed: Signed) -> Release | None:
         """Return the release that it is already.
 
+        One that is trusted no more stands in nobody's way.
+
         :raises Refusal: `BUILD_EXISTS` when it is another one of the same build.
         """
         mine = signed.manifest
-        for other in self._releases.values():
+        for other in filter(lambda one: one.trusted, self._releases.values()):
             if (other.chip, other.board, other.build) == (
                 mine.chip,
                 mine.board,
@@ -234,13 +240,12 @@ class Catalogue(Service):
                 self.loaded = True
                 for document in documents:
                     self._put(document.id, self._read(document))
-        await deferLater(self._clock, ORPHANED_AFTER_S)
         await self._sweep()
 
     def _read(self, document: Document) -> Release | None:
         """Return what it says; what cannot be read is left as it is."""
         try:
-            return read(document)
+            return read(document, self._keys)
         except StoreError as e:
             self._log.warn("a release is left out: {why}", why=str(e))
             return None
@@ -248,10 +253,12 @@ class Catalogue(Service):
     async def _sweep(self) -> None:
         """Forget images that no release has: an upload was cut off at its end."""
         try:
+            blobs = await self._store.blobs(IMAGE)
+            await deferLater(self._clock, ORPHANED_AFTER_S)
             async with self._lock:
                 stored = await self._store.list(KIND)
-                wanted = {read(document).sha256 for document in stored}
-                for blob in await self._store.blobs(IMAGE):
+                wanted = {read(document, ()).sha256 for document in stored}
+                for blob in blobs:
                     if blob.id not in wanted:
                         await self._store.delete_blob(IMAGE, blob.id)
         except StoreError as e:

@@ -3,14 +3,16 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from voicestatus.core import reasons
 from voicestatus.core.agenda import SLACK_S
 from voicestatus.core.eligibility import Facts
 from voicestatus.core.errors import Refusal, StoreError
@@ -41,7 +43,7 @@ from voicestatus.ota.rollout_ports import Catalogue, Devices, Downloads, Probes
 from voicestatus.ota.rollout_records import NO_PAST, Past, Records, past_after
 from voicestatus.ota.rollout_views import RolloutView, view_of, view_of_ended
 from voicestatus.ota.writer import BATCH, Writer
-from voicestatus.store.documents import Documents, Fence
+from voicestatus.store.documents import Change, Documents, Fence
 from voicestatus.tasks import Tasks
 
 LOOK_AFTER_S: Final = 0.05
@@ -49,6 +51,10 @@ LOOK_AFTER_S: Final = 0.05
 LONGEST_SLEEP_S: Final = 60.0
 """The wall clock may be set meanwhile."""
 RETRY_AFTER_S: Final = 5.0
+KEPT: Final = 100
+"""Rollouts that have ended, the newest: each has a document for every device."""
+JUMP_S: Final = 2.0
+"""What the wall clock differs by from one that only runs: it was set."""
 SLICE: Final = 250
 """Devices that are looked at in one turn of the reactor."""
 LATER: Final = frozenset(
@@ -89,6 +95,8 @@ class Conductor:
         self._metrics.active.set_function(lambda: len(self.runs))
         for phase, gauge in self._metrics.devices.items():
             gauge.set_function(partial(self._count, phase))
+        self._ahead_s = 0.0
+        """How far the wall clock is ahead of one that only runs."""
         self.loaded = False
         """Whether this node conducts them, and has read what is stored."""
         self.runs: dict[str, Run] = {}
@@ -101,6 +109,8 @@ class Conductor:
         self._look: IDelayedCall | None = None
         self._wake: IDelayedCall | None = None
         self._leaves: list[Callable[[], object]] = []
+        self._asking = DeferredLock()
+        """One device is probed at a time: the others wait here, and may be spared."""
         self._tasks = Tasks()
 
     # ---- its life ------------------------------------------------------------------
@@ -139,8 +149,7 @@ class Conductor:
 
     async def _read(self) -> None:
         found, gone = await self.records.load()
-        for start in range(0, len(gone), BATCH):
-            await self.writer.write(*gone[start : start + BATCH])
+        await self._delete(gone)
         self._pasts = found.pasts
         self._leaves = [
             self._devices.subscribe(self._saw),
@@ -153,13 +162,15 @@ class Conductor:
                 self.runs[rollout.id] = self.make(rollout, states)
             else:
                 self.ended[rollout.id] = rollout
+        self._ahead_s = self._wall() - self._clock.seconds()
         self.loaded = True
         taken: set[str] = set()
         for run in reversed(tuple(self.runs.values())):
             waiting = [one.device for one in run.states() if one.phase is Phase.PENDING]
-            self.perform(run, run.resumed(self._wall(), taken))
+            self.perform(run, run.resumed(self.now(), taken))
             taken.update(waiting)
         self.settle_rollbacks()
+        self._forget_oldest()
 
     def make(self, rollout: Rollout, states: Iterable[DeviceState]) -> Run:
         """Make what conducts one rollout."""
@@ -169,11 +180,22 @@ class Conductor:
     def add(self, run: Run, devices: Sequence[str]) -> None:
         """Begin a rollout that is stored; these devices wait for it."""
         for older in tuple(self.runs.values()):
-            self.perform(older, older.supersede(devices, self._wall()))
+            self.perform(older, older.supersede(devices, self.now()))
         self.runs[run.rollout.id] = run
-        self.perform(run, run.began(self._wall()))
+        self.perform(run, run.began(self.now()))
 
     # ---- what happens --------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return what the wall clock shows, when all know that it was set."""
+        now = self._wall()
+        by_s = now - self._clock.seconds() - self._ahead_s
+        if self.loaded and abs(by_s) > JUMP_S:
+            self._ahead_s += by_s
+            self._log.warn("the clock was set by {by_s:.1f} s", by_s=by_s)
+            for run in tuple(self.runs.values()):
+                self.perform(run, run.clock_was_set(by_s, now))
+        return now
 
     def _saw(self, device: str) -> None:
         if device in self._pasts and self._devices.look(device) is None:
@@ -184,10 +206,10 @@ class Conductor:
 
     def _look_at_them(self) -> None:
         self._look = None
-        for device in [*self._seen][:SLICE]:
+        for device in [*islice(self._seen, SLICE)]:
             del self._seen[device]
             for run in tuple(self.runs.values()):
-                self.perform(run, run.seen(device, self._wall()))
+                self.perform(run, run.seen(device, self.now()))
         if self._seen:
             self._look = self._clock.callLater(0, self._look_at_them)
 
@@ -197,7 +219,7 @@ class Conductor:
                 device,
                 report.release,
                 report.phase,
-                self._wall(),
+                self.now(),
                 progress=report.progress,
                 error=report.error,
             )
@@ -211,13 +233,13 @@ class Conductor:
                 fetched.release,
                 fetched.sent_bytes,
                 fetched.whole,
-                self._wall(),
+                self.now(),
             )
             self.perform(run, effects)
 
     def _tick(self) -> None:
         self._wake = None
-        now = self._wall()
+        now = self.now()
         for run in tuple(self.runs.values()):
             at = run.wakes_at
             if at is not None and at <= now + SLACK_S:
@@ -229,7 +251,7 @@ class Conductor:
         times = [at for run in self.runs.values() if (at := run.wakes_at) is not None]
         if not times:
             return
-        after_s = min(max(0.0, min(times) - self._wall()), LONGEST_SLEEP_S)
+        after_s = min(max(0.0, min(times) - self.now()), LONGEST_SLEEP_S)
         if self._wake is not None:
             if self._wake.getTime() <= self._clock.seconds() + after_s:
                 return
@@ -246,6 +268,7 @@ class Conductor:
         if not run.rollout.alive and self.runs.pop(id_, None) is not None:
             self.ended[id_] = run.rollout
             self.settle_rollbacks()
+            self._forget_oldest()
         if self.loaded:
             self._sleep()
 
@@ -264,7 +287,7 @@ class Conductor:
             case Withdraw(device):
                 self.writer.then(partial(self._withdraw, run, device))
             case Probe(device):
-                self._tasks.spawn("probing a device", self._probe(device))
+                self._tasks.spawn("probing a device", self._probe(run, device))
             case Say():
                 self._say(run, effect)
 
@@ -299,38 +322,45 @@ class Conductor:
 
     async def _offer(self, run: Run, device: str, release: Release) -> None:
         if not self._may_send(run, device):
-            self.perform(run, run.unsent(device, self._wall()))
+            self.perform(run, run.unsent(device, self.now()))
             return
         path = await self._downloads.grant(device, release)
         if not self._may_send(run, device):
-            self.perform(run, run.unsent(device, self._wall()))
+            self.perform(run, run.unsent(device, self.now()))
             return
         try:
             await self._devices.offer(device, release, path)
         except Refusal as e:
-            now = self._wall()
+            now = self.now()
             if e.code in LATER:
                 self.perform(run, run.unsent(device, now))
             else:
                 self.perform(run, run.refused(device, e.message, now))
             return
         self._metrics.offers.inc()
-        self.perform(run, run.sent(device, self._wall()))
+        self.perform(run, run.sent(device, self.now()))
 
     def _may_send(self, run: Run, device: str) -> bool:
-        return self._holds() and run.may_send(device, self._wall())
+        return self._holds() and run.may_send(device, self.now())
 
     async def _withdraw(self, run: Run, device: str) -> None:
         await self._downloads.withdraw(device)
-        self.perform(run, run.withdrawn(device, self._wall()))
+        self.perform(run, run.withdrawn(device, self.now()))
 
-    async def _probe(self, device: str) -> None:
-        try:
-            await self._probes.probe(device)
-        except Refusal as e:
-            self._log.info(
-                "device {device} was not probed: {why}", device=device, why=e.message
-            )
+    async def _probe(self, run: Run, device: str) -> None:
+        async with self._asking:
+            now = self.now()
+            if not (self._holds() and run.may_ask(device, now)):
+                self.perform(run, run.unasked(device, now))
+                return
+            self.perform(run, run.asked(device, now))
+            try:
+                await self._probes.probe(device)
+            except (Refusal, StoreError) as e:
+                why = str(e)
+                self._log.info(
+                    "device {device} was not probed: {why}", device=device, why=why
+                )
         self._saw(device)
 
     def _say(self, run: Run, said: Say) -> None:
@@ -339,11 +369,10 @@ class Conductor:
         if said.what == "halted":
             self._metrics.halts[said.why].inc()
             self._log.critical(
-                "rollout {rollout} halted in stage {stage}: {why}; {count} devices "
-                "failed",
+                "rollout {rollout} halted in stage {stage}: {why}; failed: {count}",
                 rollout=id_,
-                stage=run.rollout.stage,
-                why=said.why,
+                stage=run.rollout.stage + 1,
+                why=reasons.of_halt(said.why),
                 count=run.tallies.failed,
             )
         else:
@@ -351,7 +380,7 @@ class Conductor:
                 "rollout {rollout}: {what}, stage {stage}",
                 rollout=id_,
                 what=said.what,
-                stage=run.rollout.stage,
+                stage=run.rollout.stage + 1,
             )
 
     def settle_rollbacks(self) -> None:
@@ -360,7 +389,21 @@ class Conductor:
             waits = id_ in self.rolling_back
             waits = waits or any(one in self.runs for one in run.rollout.undone_by)
             if run.rollout.status is Status.ROLLING_BACK and not waits:
-                self.perform(run, run.rolled_back(self._wall()))
+                self.perform(run, run.rolled_back(self.now()))
+
+    def _forget_oldest(self) -> None:
+        """Let go of those that ended long ago; what devices failed with is kept."""
+        ended = sorted(self.ended.values(), key=lambda one: one.ended_at or 0)
+        for rollout in ended[:-KEPT]:
+            del self.ended[rollout.id]
+            self.writer.then(partial(self._forget, rollout.id))
+
+    async def _forget(self, id_: str) -> None:
+        await self._delete(await self.records.deleting(id_))
+
+    async def _delete(self, changes: Sequence[Change]) -> None:
+        for start in range(0, len(changes), BATCH):
+            await self.writer.write(*changes[start : start + BATCH])
 
     # ---- what is known -------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Who may download what, by tokens of one use, and how far it came."""
+"""Who may download what, by tokens that end with it, and how far it came."""
 
 import re
 from collections.abc import Callable
@@ -191,7 +191,7 @@ class Downloads(Service):
         self._pruning.stop()
         self._tasks.cancel()
 
-    # ---- for roll-outs -------------------------------------------------------------
+    # ---- for rollouts -------------------------------------------------------------
 
     async def grant(
         self, device: str, release: Release, *, also: tuple[Change, ...] = ()
@@ -282,6 +282,8 @@ class Downloads(Service):
         found = self._catalogue.get(release)
         if stored is None or found is None or stored.value.release != release:
             return None
+        if not found.trusted:
+            return None
         if self._wall() >= stored.value.expires_at:
             return None
         return Claim(stored.value.device, found, digest, digest)
@@ -300,7 +302,9 @@ class Downloads(Service):
         return self._claim_of(device, await self.elsewhere.assigned(device))
 
     def _claim_of(self, device: str, release: Release | None) -> Claim | None:
-        return None if release is None else Claim(device, release, f"of {device}")
+        if release is None or not release.trusted:
+            return None
+        return Claim(device, release, f"of {device}")
 
     def begin(self, claim: Claim, position: int) -> Progress:
         """Take it that bytes are about to be sent, from there on."""

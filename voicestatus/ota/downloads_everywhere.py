@@ -92,12 +92,13 @@ class DownloadsEverywhere:
     # ---- who asks by itself --------------------------------------------------------
 
     async def assigned(self, device: str) -> Release | None:
-        last, owner = self._seat.last, self._seat.owner
+        last = self._seat.last
         if self._seat.here or (last is not None and not last.busy):
             return None
-        if owner is None:
-            raise StoreError("nobody conducts the rollouts at the moment")
-        answer = await self._messages.ask(owner, ASSIGNED, encode(device))
+        try:
+            answer = await self._seat.ask(ASSIGNED, encode(device))
+        except Refusal as e:
+            raise StoreError(e.message) from None
         return self._releases(decode(answer, str))
 
     async def _serve_assigned(self, body: bytes) -> bytes:
@@ -125,6 +126,10 @@ class ProbesEverywhere:
             raise Refusal("NODE_UNREACHABLE", str(e), node=node) from None
         except FateUnknown as e:
             raise Refusal("FATE_UNKNOWN", str(e), node=node) from None
+        except Refusal as e:
+            if e.code == "NOT_SERVED":
+                raise Refusal("NODE_UNREACHABLE", e.message, node=node) from None
+            raise
 
     async def _serve(self, body: bytes) -> bytes:
         return msgspec.json.encode(await self._probes.probe(decode(body, str)))

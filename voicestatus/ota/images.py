@@ -5,7 +5,6 @@ from collections import OrderedDict
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from voicestatus.core.errors import StoreError
 from voicestatus.store.blobs import CHUNK_BYTES, Blob
 from voicestatus.store.documents import Store
 from voicestatus.tasks import Tasks
@@ -13,7 +12,7 @@ from voicestatus.tasks import Tasks
 KIND = "image"
 """Of blobs. The id of one is its SHA-256."""
 KEPT_BYTES = 16 * 1_048_576
-"""The images of a roll-out to every chip."""
+"""The images of a rollout to every chip."""
 
 _Key = tuple[str, int]
 
@@ -70,7 +69,7 @@ class Images:
             pieces = self._store.read(blob, start, start + CHUNK_BYTES)
             outcome = b"".join([piece async for piece in pieces])
             self._keep(key, outcome)
-        except StoreError:
+        except Exception:  # noqa: BLE001 - else all who wait would do so for ever
             outcome = Failure()
         finally:
             waiting = self._coming.pop(key)

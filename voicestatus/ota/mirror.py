@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec.structs import replace
+from twisted.logger import Logger
 
 from voicestatus.cluster.messages import Messages
 from voicestatus.core.errors import Refusal, StoreError
@@ -42,6 +43,8 @@ class Mirror:
 
     What it lacks, a call tells by its count of news; then it asks for all.
     """
+
+    _log = Logger()
 
     def __init__(self, rollouts: Rollouts, seat: Seat, messages: Messages) -> None:
         self._rollouts, self._seat, self._messages = rollouts, seat, messages
@@ -84,13 +87,11 @@ class Mirror:
     async def needed_elsewhere(self, release: str) -> bool:
         """Ask the node that knows.
 
-        :raises Refusal: `NODE_UNREACHABLE`: there is none now.
+        :raises Refusal: as `Seat.ask` does.
         """
         if self._seat.here:
             return False
-        if (owner := self._seat.owner) is None:
-            raise nobody()
-        return decode(await self._messages.ask(owner, NEEDED, encode(release)), bool)
+        return decode(await self._seat.ask(NEEDED, encode(release)), bool)
 
     # ---- the node that conducts ----------------------------------------------------
 
@@ -151,8 +152,12 @@ class Mirror:
                 self._take(view)
 
     def _tell(self, news: News) -> None:
-        for tell in tuple(self._told.values()):
-            tell(news)
+        for key, tell in tuple(self._told.items()):
+            try:
+                tell(news)
+            except Exception:  # noqa: BLE001 - the others must be told all the same
+                self._log.failure("a subscriber failed and was dropped")
+                self._told.pop(key, None)
 
 
 def _short(view: RolloutView) -> RolloutView:

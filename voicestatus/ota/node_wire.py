@@ -17,7 +17,6 @@ from voicestatus.ota.rollout_views import RolloutView
 CALL: Final = "updates-call"
 TELL: Final = "updates-tell"
 OFFER: Final = "updates-offer"
-PROLONG: Final = "updates-prolong"
 PROBE: Final = "updates-probe"
 NONCE: Final = "updates-nonce"
 ANSWERED: Final = "updates-answered"

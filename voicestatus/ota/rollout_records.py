@@ -62,9 +62,7 @@ class Records:
         for stored in await self._rollouts.list():
             rollout = stored.value
             if not rollout.enlisted:
-                left = await self._devices.list(rollout.id)
-                gone += [self._devices.deleting(each.id) for each in left]
-                gone.append(self._rollouts.deleting(rollout.id))
+                gone += await self.deleting(rollout.id)
                 continue
             rollouts.append(rollout)
             if rollout.alive:
@@ -78,6 +76,15 @@ class Records:
         :raises StoreError: when they cannot be read.
         """
         return tuple(stored.value for stored in await self._devices.list(rollout))
+
+    async def deleting(self, rollout: str) -> list[Change]:
+        """Return what deletes a rollout; itself last, so that the rest is found again.
+
+        :raises StoreError: when its devices cannot be read.
+        """
+        left = await self._devices.list(rollout)
+        devices = [self._devices.deleting(each.id) for each in left]
+        return [*devices, self._rollouts.deleting(rollout)]
 
     def rollout(self, rollout: Rollout) -> Change:
         return self._rollouts.putting(rollout.id, rollout)

@@ -197,7 +197,7 @@ class Rollouts:
             changes.append(self._records.device(id_, step.state))
 
         def retried() -> None:
-            self._conductor.perform(run, run.retry(devices, self._wall()))
+            self._conductor.perform(run, run.retry(devices, self._conductor.now()))
 
         await self._writer.write(*changes, *also, done=retried)
         return view_of(run)
@@ -260,7 +260,7 @@ class Rollouts:
         told = replace(run.rollout, status=status)
 
         def done() -> None:
-            self._conductor.perform(run, act(self._wall()))
+            self._conductor.perform(run, act(self._conductor.now()))
 
         await self._writer.write(self._records.rollout(told), *also, done=done)
         return view_of(run)

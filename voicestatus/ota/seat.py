@@ -7,13 +7,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from voicestatus.cluster.messages import Messages
+from voicestatus.cluster.messages import ANSWER_WITHIN_S, Messages, NodeGone
 from voicestatus.core.errors import Refusal
 from voicestatus.ota.node_wire import CALL, Call, encode, hearing
-from voicestatus.store.documents import Fence
+from voicestatus.store.documents import FateUnknown, Fence
 
 CALL_EVERY_S: Final = 1.0
-LOST_AFTER_S: Final = 4.0
+LOST_AFTER_S: Final = 3.0
 """So long without a call, and nobody is taken to conduct them."""
 
 
@@ -42,6 +42,8 @@ class Seat:
         self._messages, self._clock, self._rollouts = messages, clock, rollouts
         self.news = 0
         """How often this node has told news of rollouts in its term."""
+        self.term = 0
+        """Its own, the last one."""
         self.last: Call | None = None
         self._heard_at = 0.0
         self._told: list[Callable[[Call], object]] = []
@@ -56,7 +58,7 @@ class Seat:
     @property
     def here(self) -> bool:
         """Whether this node conducts them."""
-        return self._calls.running
+        return bool(self._calls.running) and self.term >= self.highest
 
     @property
     def owner(self) -> str | None:
@@ -70,9 +72,40 @@ class Seat:
         return None if lost else last.node
 
     @property
-    def term(self) -> int:
-        """The highest that is known."""
+    def highest(self) -> int:
+        """The highest term that is known."""
         return 0 if self.last is None else self.last.term
+
+    async def ask(
+        self,
+        topic: str,
+        body: bytes,
+        limit_s: float = ANSWER_WITHIN_S,
+        *,
+        writes: bool = False,
+    ) -> bytes:
+        """Ask the node that conducts them; `writes`: it is to do something.
+
+        :raises Refusal: as that one's own; `NODE_UNREACHABLE`: nothing was done;
+            `FATE_UNKNOWN`, of what writes: it may have been.
+        :raises StoreError: when Redis is away.
+        """
+        if (owner := self.owner) is None:
+            raise nobody()
+        try:
+            return await self._messages.ask(owner, topic, body, limit_s)
+        except NodeGone:
+            raise nobody() from None
+        except FateUnknown:
+            if not writes:
+                raise nobody() from None
+            why = "The node that conducts the rollouts did not answer in time."
+            raise Refusal("FATE_UNKNOWN", why, node=owner) from None
+        except Refusal as e:
+            if e.code == "NOT_SERVED":
+                why = "The node that conducts the rollouts is of another version."
+                raise Refusal("NODE_UNREACHABLE", why, node=owner) from None
+            raise
 
     # ---- as `cluster.leases.Acts` --------------------------------------------------
 
@@ -81,8 +114,7 @@ class Seat:
         return self._rollouts().ready
 
     def begin(self, fence: Fence | None) -> None:
-        self.last = Call(self.node, 0 if fence is None else fence.number)
-        self.news = 0
+        self.term, self.news = 0 if fence is None else fence.number, 0
         self._calls.start(CALL_EVERY_S)  # so that others are heard before it goes on
         self._rollouts().begin(fence)
 
@@ -100,13 +132,11 @@ class Seat:
 
     def _tell(self, call: Call) -> None:
         self._messages.tell(CALL, encode(call))
-        self._take(call)
+        self._hear(call)
 
     def _hear(self, call: Call) -> None:
-        if call.term >= self.term:  # else it does not know yet that its term is over
-            self._take(call)
-
-    def _take(self, call: Call) -> None:
+        if call.term < self.highest:
+            return  # it does not know yet that its term is over
         self.last, self._heard_at = call, self._clock.seconds()
         for tell in self._told:
             tell(call)

@@ -46,7 +46,7 @@ class Several(Row):
         self.seat = Seat(messages, clock, lambda: self.rollouts)
         self.probes = ProbesEverywhere(probes, messages)
         telling = Telling(signs, downloads, messages, clock, wall)
-        devices = SignsEverywhere(
+        self.devices = SignsEverywhere(
             signs,
             downloads,
             telling,
@@ -56,7 +56,7 @@ class Several(Row):
             wall=wall,
             conducts=lambda: self.rollouts.loaded,
         )
-        self.rollouts = make(devices, self.probes)
+        self.rollouts = make(self.devices, self.probes)
         self.seat.subscribe(telling.heed)
         self.mirror = Mirror(self.rollouts, self.seat, messages)
         downloads.elsewhere = DownloadsEverywhere(

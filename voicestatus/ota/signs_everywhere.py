@@ -15,7 +15,6 @@ from voicestatus.devices.wire import OtaReport
 from voicestatus.ota.downloads import Downloads, Fetched
 from voicestatus.ota.node_wire import (
     OFFER,
-    PROLONG,
     TELL,
     Bundle,
     Call,
@@ -25,7 +24,6 @@ from voicestatus.ota.node_wire import (
     Sent,
     decode,
     encode,
-    hearing,
     offer_in,
     sent_of,
 )
@@ -85,7 +83,6 @@ class SignsEverywhere:
         self._told_reports: dict[object, Callable[[str, OtaReport], object]] = {}
         messages.serve(TELL, self._serve_tell)
         messages.serve(OFFER, self._serve_offer)
-        messages.hear(PROLONG, hearing(str, signs.prolong), lambda: None)
         seat.subscribe(self._heed)
 
     # ---- what rollouts ask: see `rollout_ports.Devices` ----------------------------
@@ -154,10 +151,7 @@ class SignsEverywhere:
             raise
 
     def prolong(self, id_: str) -> None:
-        self._signs.prolong(id_)
-        facts = self._signs.look(id_)
-        if facts is not None and facts.legacy:
-            self._messages.tell(PROLONG, encode(id_))
+        self._signs.prolong(id_)  # which tells the others
 
     # ---- who conducts --------------------------------------------------------------
 
@@ -202,14 +196,15 @@ class SignsEverywhere:
         if self._since is None:
             raise nobody()
         node = self._nodes.get(bundle.node)
-        answer = b""
+        answer, ahead_s = b"", self._wall() - bundle.now
         if node is None:
             # What it has told may have been forgotten, when it was silent.
             answer = b"" if bundle.first else AGAIN
-            ahead_s = self._wall() - bundle.now
-            if abs(ahead_s) < SAME_TIME_S:
-                ahead_s = 0.0
-            node = self._nodes[bundle.node] = _Node(ahead_s)
+            same = abs(ahead_s) < SAME_TIME_S
+            node = self._nodes[bundle.node] = _Node(0.0 if same else ahead_s)
+        # A clock was set; no way makes a message come early, or so late.
+        elif not -SAME_TIME_S < ahead_s - node.ahead_s < SILENT_S:
+            node.ahead_s = ahead_s
         node.heard_at, node.more = self._clock.seconds(), bundle.more
         self._waiting += bundle.happened
         self._pass_on()
@@ -251,7 +246,7 @@ class SignsEverywhere:
 
     async def _serve_offer(self, body: bytes) -> bytes:
         sent = decode(body, Sent)
-        if sent.term < self._seat.term:
+        if sent.term < self._seat.highest:
             raise Refusal("NODE_UNREACHABLE", "another node conducts the rollouts now")
         self._signs.pass_on(sent.device, offer_in(sent))
         return b""

@@ -67,9 +67,9 @@ class AdminSide(Row):
         public_url: str,
         version: str,
         device_path: str,
-        catalogue: Catalogue | None = None,
-        rollouts: Rollouts | None = None,
-        probes: Probes | None = None,
+        catalogue: Catalogue,
+        rollouts: Rollouts,
+        probes: Probes,
         messages: Messages | None = None,
         several: Several | None = None,
         discord: DiscordApp | None = None,
@@ -96,11 +96,9 @@ class AdminSide(Row):
             new_secret=new_secret,
         )
         everywhere = Everywhere(devices, explainer, messages)
-        conducted: AnyRollouts | None = None
+        conducted: AnyRollouts = RolloutsHere(rollouts)
         if several is not None and messages is not None:
             conducted = RolloutsEverywhere(several, messages)
-        elif rollouts is not None:
-            conducted = RolloutsHere(rollouts)
         commands = Commands(everywhere, audit, probes, conducted)
         subjects: list[object] = [
             PresenceSubject(hub.presence),
@@ -108,13 +106,9 @@ class AdminSide(Row):
             RulesSubject(explainer),
             AuditSubject(audit),
             *access.subjects,
+            ReleasesSubject(catalogue, audit, clock),
+            RolloutsSubject(conducted, audit),
         ]
-        if catalogue is not None:
-            subjects.append(ReleasesSubject(catalogue, audit))
-        firmware = None
-        if catalogue is not None and conducted is not None:
-            subjects.append(RolloutsSubject(conducted, audit))
-            firmware = catalogue, conducted
         self.descriptions = DescriptionsSubject(subjects, version, device_path)
         api = Api([*subjects, self.descriptions], access.gate, ids)
         self.sign_in = access.pages
@@ -127,7 +121,7 @@ class AdminSide(Row):
             devices,
             everywhere,
             commands,
-            firmware,
+            (catalogue, conducted),
             access.gate,
             door,
             new_id,

@@ -286,7 +286,7 @@ class AdminSocketFactory(WebSocketServerFactory):
         registry: Registry,
         everywhere: Everywhere,
         commands: Commands,
-        firmware: tuple[Catalogue, AnyRollouts] | None,
+        firmware: tuple[Catalogue, AnyRollouts],
         gate: Gate,
         door: Door,
         new_id: Callable[[], str],

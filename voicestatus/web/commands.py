@@ -78,10 +78,9 @@ class Commands:
         self,
         everywhere: Everywhere,
         audit: Audit,
-        probes: Probes | None = None,
-        rollouts: AnyRollouts | None = None,
+        probes: Probes,
+        rollouts: AnyRollouts,
     ) -> None:
-        """Without `probes` and `rollouts` there are no updates here."""
         self._everywhere, self._audit = everywhere, audit
         self._probes, self._rollouts = probes, rollouts
 
@@ -115,8 +114,6 @@ class Commands:
         return CommandSent(device, str(kind.__struct_config__.tag))
 
     async def _probe(self, caller: Caller, device: str) -> CommandSent:
-        if self._probes is None:
-            raise _no_updates()
         work, noted = self._probes.probe(device), {"type": "probe"}
         facts = await self._written(work, "PROBE_UNANSWERED", caller, device, noted)
         return CommandSent(id_of(facts), "probe")
@@ -144,8 +141,6 @@ class Commands:
         return done
 
     async def _update(self, caller: Caller, device: str, release: str) -> CommandSent:
-        if self._rollouts is None:
-            raise _no_updates()
         plan = Plan(
             name=f"{device} alone",
             releases=(release,),
@@ -172,7 +167,3 @@ def _noted(kind: wire.Command, command: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(kind, wire.Config):
         return {"type": "config", "keys": sorted(command.keys() - {"type"})}
     return command
-
-
-def _no_updates() -> Refusal:
-    return Refusal("COMMAND_NOT_SUPPORTED", "This server gives no updates.")

@@ -1,6 +1,6 @@
 """The devices of all nodes: what is asked about one goes to where it is connected."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -195,7 +195,7 @@ class Everywhere:
         }
 
     async def shown(
-        self, ids: Iterable[str], places: Mapping[str, str]
+        self, ids: Sequence[str], places: Mapping[str, str]
     ) -> list[views.Device]:
         """Show those that there are; if a node does not answer, no more than where."""
         there: dict[str, list[str]] = {}

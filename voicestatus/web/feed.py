@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from voicestatus.core.ids import GuildId
@@ -50,17 +50,15 @@ class Feed:
         everywhere: Everywhere,
         clock: IReactorTime,
         tell: Tell,
-        firmware: tuple[Catalogue, AnyRollouts] | None = None,
+        firmware: tuple[Catalogue, AnyRollouts],
     ) -> None:
-        """`firmware`: where releases and rollouts are; None: there are none."""
+        """`firmware`: where releases and rollouts are."""
         self._hub, self._registry, self._clock, self._tell = hub, registry, clock, tell
         self._everywhere = everywhere
         self._watch = Watch(everywhere, clock, self._tell_view)
-        self._firmware = None
-        if firmware is not None:
-            self._firmware = FirmwareFeed(
-                *firmware, lambda about, message: tell(about, encode(message))
-            )
+        self._firmware = FirmwareFeed(
+            *firmware, lambda about, message: tell(about, encode(message))
+        )
         # Sets that keep the order in which things changed.
         self._guilds: OrderedDict[GuildId, None] = OrderedDict()
         self._devices: OrderedDict[str, None] = OrderedDict()
@@ -78,8 +76,7 @@ class Feed:
         # The hub begins with all that there is; that is the snapshot's to tell.
         self._forget()
         self._watch.start()
-        if self._firmware is not None:
-            self._firmware.start()
+        self._firmware.start()
 
     def stop(self) -> None:
         """Tell no more."""
@@ -88,8 +85,7 @@ class Feed:
         self._leave.clear()
         self._forget()
         self._watch.stop()
-        if self._firmware is not None:
-            self._firmware.stop()
+        self._firmware.stop()
 
     async def pages(self) -> AsyncIterator[bytes]:
         """Yield the snapshot, page by page; what changes meanwhile is told as well.
@@ -108,12 +104,11 @@ class Feed:
             yield encode(self._with_the_rest(page) if start == 0 else page)
 
     def _with_the_rest(self, page: Snapshot) -> Snapshot:
-        firmware = self._firmware
         return msgspec.structs.replace(
             page,
             presence=views.presence_of(self._hub.presence),
-            releases=UNSET if firmware is None else firmware.releases(),
-            rollouts=UNSET if firmware is None else firmware.rollouts(),
+            releases=self._firmware.releases(),
+            rollouts=self._firmware.rollouts(),
         )
 
     def _hub_changed(self, change: Change) -> None:

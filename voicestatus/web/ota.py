@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -37,6 +37,7 @@ from voicestatus.store.documents import Store
 from voicestatus.tasks import Tasks
 from voicestatus.web.outflow import Outflow
 from voicestatus.web.ranges import Span, Unsatisfiable, asked
+from voicestatus.web.site import headers_of, peer_of
 
 PARALLEL = 256
 """Downloads at one time: each holds no more than two pieces of memory."""
@@ -56,7 +57,7 @@ RETRY_AFTER_S = 5
 class OtaSide(Row):
     """The catalogue, the downloads, and `pages`, which stand at `/ota`.
 
-    Set `catalogue.needed` and `downloads.assigned` to who does roll-outs.
+    Set `catalogue.needed` and `downloads.assigned` to who does rollouts.
     """
 
     def __init__(
@@ -135,18 +136,20 @@ class Sending(Service):
             claiming.cancel()
             refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
             return
-        work = self._answer(request, address, claiming, patience_s, nothing)
-        self._tasks.spawn("a download", work)
+        outflow = Outflow(request, self._clock)
+        work = self._answer(outflow, request, address, claiming, patience_s, nothing)
+        self._tasks.spawn("a download", outflow.run(work))
 
     async def _answer(
         self,
+        outflow: Outflow,
         request: Request,
         address: str,
         claiming: Deferred[Claim | None],
         patience_s: float,
         nothing: HTTPStatus,
     ) -> None:
-        ended, outflow = self._downloads.metrics.ended, Outflow(request, self._clock)
+        ended = self._downloads.metrics.ended
         try:
             claim = await outflow.wait(claiming)
             blob = None if claim is None else await outflow.wait(self._find(claim))
@@ -169,22 +172,29 @@ class Sending(Service):
         self._running[claim.key] = outflow
         try:
             coming = Deferred.fromCoroutine(self._line.enter(patience_s))
-            if await outflow.wait(coming):
-                await self._send(outflow, address, claim, blob, span)
-            else:
+            if not await outflow.wait(coming):
                 ended["busy"].inc()
                 refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
+                return
+            try:
+                await self._send(outflow, address, claim, blob, span)
+            finally:
+                self._line.leave()
         finally:
             if self._running.get(claim.key) is outflow:
                 del self._running[claim.key]
 
     def tell(self, request: Request, answered: Deferred[bool]) -> None:
         """Answer who was probed, once it is known whether anybody did that."""
-        self._tasks.spawn("an answer to a probe", self._tell(request, answered))
+        outflow = Outflow(request, self._clock)
+        work = self._tell(outflow, request, answered)
+        self._tasks.spawn("an answer to a probe", outflow.run(work))
 
-    async def _tell(self, request: Request, answered: Deferred[bool]) -> None:
+    async def _tell(
+        self, outflow: Outflow, request: Request, answered: Deferred[bool]
+    ) -> None:
         try:
-            known = await Outflow(request, self._clock).wait(answered)
+            known = await outflow.wait(answered)
         except StoreError:
             refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER_S)
         else:
@@ -208,13 +218,12 @@ class Sending(Service):
         except StoreError as e:
             self._log.warn("a download was broken off: {why}", why=str(e))
         finally:
-            self._line.leave()
             # Before the answer ends: what is asked next may be the same again.
             progress.end(complete=complete, stalled=stalled)
-            if complete:
-                outflow.finish()
-            else:
-                outflow.drop()
+        if complete:
+            outflow.finish()
+        else:
+            outflow.drop()
 
     async def _send_all(
         self,
@@ -258,7 +267,7 @@ class OtaPages(Resource):
     def render(self, request: Request) -> bytes | int:
         try:
             path = [part.decode() for part in request.postpath or ()]
-            facts = facts_of(_headers(request))
+            facts = facts_of(headers_of(request))
         except (UnicodeDecodeError, ProtocolError):
             return refuse(request, HTTPStatus.NOT_FOUND)
         match path:
@@ -290,13 +299,18 @@ class OtaPages(Resource):
         device = self._who(request, facts)
         if device is None:
             return refuse(request, HTTPStatus.NOT_MODIFIED)
-        claiming = Deferred.fromCoroutine(self._assigned(device, facts))
-        return self._give(request, claiming, facts, HTTPStatus.NOT_MODIFIED)
-
-    async def _assigned(self, device: str, facts: Facts | None) -> Claim | None:
         claim = self._downloads.assignment(device)
-        if claim is None:
-            claim = await self._downloads.assignment_elsewhere(device)
+        if claim is None and self._downloads.elsewhere is not None:
+            claiming = Deferred.fromCoroutine(self._assigned_elsewhere(device, facts))
+            return self._give(request, claiming, facts, HTTPStatus.NOT_MODIFIED)
+        if claim is None or obstacle(facts, claim.release) is not None:
+            return refuse(request, HTTPStatus.NOT_MODIFIED)
+        return self._give(request, succeed(claim), facts)
+
+    async def _assigned_elsewhere(
+        self, device: str, facts: Facts | None
+    ) -> Claim | None:
+        claim = await self._downloads.assignment_elsewhere(device)
         if claim is None or obstacle(facts, claim.release) is not None:
             return None
         return claim
@@ -319,8 +333,8 @@ class OtaPages(Resource):
         facts: Facts | None,
         nothing: HTTPStatus = HTTPStatus.NOT_FOUND,
     ) -> int:
-        peer = getattr(request.getClientAddress(), "host", None)
-        address = end_site(self._door.addresses.of(peer, _headers(request)))
+        headers = headers_of(request)
+        address = end_site(self._door.addresses.of(peer_of(request), headers))
         patience_s = 0.0 if facts is None else PATIENCE_S
         claiming.addCallback(self._let_in, request)
         self._sending.answer(request, address, claiming, patience_s, nothing)
@@ -385,6 +399,8 @@ def _head_of(request: Request, claim: Claim, blob: Blob) -> Span | None:
         (b"accept-ranges", b"bytes"),
         (b"etag", tag),
         (b"x-md5", claim.release.md5.encode()),
+        # nginx would take all at once, and nobody know what of it has come.
+        (b"x-accel-buffering", b"no"),
     ):
         request.setHeader(name, value)
     if request.method == b"HEAD":
@@ -398,10 +414,3 @@ def _bound(transport: Any) -> None:
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     if isinstance(handle, socket):  # under TLS it is something else
         handle.setsockopt(SOL_SOCKET, SO_SNDBUF, SOCKET_BYTES)
-
-
-def _headers(request: Request) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }

@@ -1,5 +1,6 @@
 """An answer that is written as fast as its connection takes it, and no faster."""
 
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,6 +22,14 @@ class Outflow:
         self._awaited: Deferred[object] | None = None
         self._room: Deferred[None] | None = None
         request.notifyFinish().addErrback(self._lost)
+
+    async def run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Do what answers; if it fails, end the connection: nothing more will come."""
+        try:
+            await work
+        except Exception:
+            self.drop()
+            raise
 
     async def wait(self, what: Deferred[T]) -> T:
         """:raises CancelledError: when the connection is lost."""

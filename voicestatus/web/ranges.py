@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_BYTES = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.IGNORECASE)
+_BYTES = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.IGNORECASE | re.ASCII)
 
 
 class Span(NamedTuple):

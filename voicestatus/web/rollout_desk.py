@@ -10,7 +10,7 @@ from voicestatus.core.errors import StoreError
 from voicestatus.core.plan import Plan
 from voicestatus.core.rollout_state import Phase
 from voicestatus.ota.rollouts import Rollouts
-from voicestatus.store.documents import Change, Put
+from voicestatus.store.documents import ANY, Change, Put
 from voicestatus.web import rollout_views as views
 from voicestatus.web.api.reading import invalid
 
@@ -30,9 +30,14 @@ Entries = tuple[Entry, ...]
 
 
 def entries_of(changes: tuple[Change, ...]) -> Entries:
-    """Return what is written for the audit log: nothing that expects something."""
-    puts = (change for change in changes if isinstance(change, Put))
-    return tuple(Entry(put.kind, put.id, put.body, put.parent) for put in puts)
+    """Return what is written for the audit log: documents, whatever is there."""
+    return tuple(map(_entry_of, changes))
+
+
+def _entry_of(change: Change) -> Entry:
+    if not isinstance(change, Put) or change.expected is not ANY:
+        raise TypeError("another node would write it otherwise")
+    return Entry(change.kind, change.id, change.body, change.parent)
 
 
 def _puts(entries: Entries) -> tuple[Change, ...]:

@@ -168,7 +168,8 @@ class RolledBack(Struct, frozen=True, rename="camel"):
         dict[str, int], Meta(description="devices by what can be done for them")
     ]
     devices: Annotated[
-        tuple[UndoneDevice, ...], Meta(description="a hundred at most, by id")
+        tuple[UndoneDevice, ...],
+        Meta(description="a hundred at most, those that are not helped first"),
     ]
 
 
@@ -232,7 +233,8 @@ def preview_of(
 def rolled_back_of(undone: Undone) -> RolledBack:
     """Show what a rollback does."""
     counts: Counter[str] = Counter(one.can for one in undone.devices)
-    named = map(_undone, undone.devices[:MOST_NAMED])
+    helped = sorted(undone.devices, key=lambda one: one.can != "impossible")
+    named = map(_undone, helped[:MOST_NAMED])
     return RolledBack(undone.rollouts, dict(counts), tuple(named))
 
 

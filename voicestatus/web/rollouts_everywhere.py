@@ -5,18 +5,17 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from msgspec import Raw, Struct
 
-from voicestatus.cluster.messages import Messages, NodeGone
+from voicestatus.cluster.messages import Messages
 from voicestatus.core.errors import Refusal
 from voicestatus.ota.node_wire import decode, encode
 from voicestatus.ota.rollout_views import News, RolloutView
 from voicestatus.ota.rollouts import Rollouts
 from voicestatus.ota.seat import nobody
 from voicestatus.ota.several import Several
-from voicestatus.store.documents import FateUnknown
-from voicestatus.web.rollout_desk import Read, Request, answer
+from voicestatus.web.rollout_desk import Request, Write, answer
 
 ROLLOUTS: Final = "rollouts"
-READ_WITHIN_S: Final = 5.0
+READ_WITHIN_S: Final = 3.0
 WRITTEN_WITHIN_S: Final = 30.0
 """Thousands of devices are stored when a rollout begins."""
 
@@ -75,29 +74,18 @@ class RolloutsEverywhere:
 
     def __init__(self, several: Several, messages: Messages) -> None:
         self._own, self._seat = several.rollouts, several.seat
-        self._messages = messages
         self.rollouts = several.mirror.rollouts
         self.subscribe = several.mirror.subscribe
         messages.serve(ROLLOUTS, self._serve)
 
     async def ask(self, request: Request, type_: type[T]) -> T:
-        """:raises Refusal: also `NODE_UNREACHABLE`: nothing was done; and
-        `FATE_UNKNOWN`: it may have been.
-        """
-        owner = self._seat.owner
-        if owner == self._messages.node:
+        """:raises Refusal: also as `Seat.ask` does."""
+        if self._seat.here:
             return cast(T, await self._answer(request))
-        if owner is None:
-            raise nobody()
-        limit_s = READ_WITHIN_S if isinstance(request, Read) else WRITTEN_WITHIN_S
+        writes = isinstance(request, Write)
+        limit_s = WRITTEN_WITHIN_S if writes else READ_WITHIN_S
         asked = ROLLOUTS, encode(Question(request)), limit_s
-        try:
-            told = decode(await self._messages.ask(owner, *asked), Answer)
-        except NodeGone:
-            raise nobody() from None
-        except FateUnknown:
-            why = "The node that conducts the rollouts did not answer in time."
-            raise Refusal("FATE_UNKNOWN", why, node=owner) from None
+        told = decode(await self._seat.ask(*asked, writes=writes), Answer)
         if told.code:
             raise Refusal(told.code, told.message, **told.details)
         return decode(told.body, type_)

@@ -47,7 +47,9 @@ class BoundedRequest(Request):
         channel: Any = self.channel
         # The channel tells a request its own first line when the body is there.
         command, target = channel._command, channel._path  # noqa: SLF001 - see above
-        path = unquote_to_bytes(target.partition(b"?")[0])
+        path, _, _ = target.partition(b"?")
+        # A slash that is quoted parts nothing: the tree has no page at such a path.
+        path = b"" if b"%2f" in path.lower() else unquote_to_bytes(path)
         if (receive := channel.site.receiver_of(command, path)) is not None:
             self.uri, self.clientproto = target, channel._version  # noqa: SLF001
             # Who may not send it is told so instead: see `go_on`.
@@ -104,6 +106,14 @@ class BoundedRequest(Request):
             self.content.end()
         super().process()
 
+    def finish(self) -> None:
+        channel: Any = self.channel
+        if not channel.persistent:
+            # Else it is waited for ever for who does not read the end of the answer.
+            channel.timeoutConnection = channel.forceAbortClient
+            channel.setTimeout(IDLE_S)
+        super().finish()
+
     def _hang_up(self) -> None:
         self._stop_lingering()
         channel: Any = self.channel
@@ -112,6 +122,19 @@ class BoundedRequest(Request):
     def _stop_lingering(self) -> None:
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """Return a request's headers, their names in lower case."""
+    return {
+        name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+
+
+def peer_of(request: Request) -> str | None:
+    """Return the address that a request came from; None: it has none."""
+    return getattr(request.getClientAddress(), "host", None)
 
 
 TooLarge = Callable[[Request], tuple[Mapping[str, str], bytes]]

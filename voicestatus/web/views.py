@@ -131,7 +131,10 @@ class Release(Struct, frozen=True, rename="camel"):
     ]
     notes: str
     added_at: datetime
-    needed: Annotated[bool, Meta(description="a roll-out needs it")]
+    needed: Annotated[bool, Meta(description="a rollout needs it")]
+    trusted: Annotated[
+        bool, Meta(description="a key that may sign today did; else nobody gets it")
+    ]
 
 
 class Light(Struct, frozen=True, rename="camel"):
@@ -261,6 +264,7 @@ def release_of(release: CoreRelease, *, needed: bool) -> Release:
         notes=release.notes,
         added_at=at(release.added_at),
         needed=needed,
+        trusted=release.trusted,
     )
 
 

@@ -196,7 +196,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
             gate=gate,
             memory=journal,
             around=Surroundings(
-                clock, clock.seconds, metrics, may_write=lambda: world.may_write
+                clock, clock.seconds, metrics, may_act=lambda: world.may_act
             ),
             endpoint=gateway.endpoint,
             jitter=lambda: 0.5,
@@ -265,7 +265,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
         value=value,
         stop=stopped,
         shard=None,
-        may_write=True,
+        may_act=True,
     )
     yield world
     if world.shard is not None and world.shard.running:

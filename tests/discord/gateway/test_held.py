@@ -159,7 +159,7 @@ def test_what_the_others_do_not_know_is_not_confirmed(world):
 def test_its_status_is_the_links_or_that_of_the_holders(world):
     assert "no other node" in world.held.status.problem
     world.presences.is_in_step = True
-    assert "does not hear Discord" in world.held.status.problem
+    assert "no node hears Discord" in world.held.status.problem
     world.presences.is_linked = True
     assert world.held.status == Status(State.READY)
     world.held.begin(Term(FENCE, TOLD))

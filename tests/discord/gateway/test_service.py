@@ -76,7 +76,7 @@ async def house():
             wall=wall,
             registry=registry,
         )
-        house.nodes = OnlyNode("this one", house.hub)
+        house.nodes = OnlyNode(house.hub)
         house.gateway = GatewayService(
             **{
                 "token": "a.bot.token",

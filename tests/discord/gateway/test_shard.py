@@ -462,7 +462,7 @@ def test_who_may_no_longer_act_says_nothing_and_is_gone(world):
     world.ready()
     link = world.gateway.link
     said = list(link.heard)
-    world.may_write = False
+    world.may_act = False
     link.say(1)  # asks for a heartbeat
     world.advance(25)  # and one is due
     stopped = world.shard.stopService()
@@ -472,11 +472,23 @@ def test_who_may_no_longer_act_says_nothing_and_is_gone(world):
     assert (link.gone, link.closed_with) == (True, 1006)
 
 
+def test_who_may_no_longer_act_counts_nothing_as_heard(world):
+    shard = world.start()
+    world.ready()
+    before, told = shard.session_state, list(world.told)
+    world.may_act = False
+    world.gateway.link.say(
+        0, {"guild_id": "5", "user_id": "6"}, 2, "VOICE_STATE_UPDATE"
+    )
+    world.gateway.flush()
+    assert (shard.session_state, world.told) == (before, told)
+
+
 def test_whose_close_is_not_to_be_answered_is_gone_at_once(world):
     world.start()
     world.ready()
     link = world.gateway.link
-    world.may_write = False
+    world.may_act = False
     link.sendClose(4000)
     world.gateway.flush()
     world.advance(0.1)

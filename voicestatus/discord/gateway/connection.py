@@ -74,8 +74,8 @@ class Surroundings:
     monotonic: Callable[[], float]
     metrics: GatewayMetrics
     witness: Witness | None = None
-    may_write: Callable[[], bool] = lambda: True
-    """Whether this node may say anything to Discord at this very moment."""
+    may_act: Callable[[], bool] = lambda: True
+    """Whether this node may speak and listen to Discord at this very moment."""
 
 
 class GatewayConnection(WebSocketClientProtocol):
@@ -98,7 +98,7 @@ class GatewayConnection(WebSocketClientProtocol):
         self._shard_id, self._owner = shard_id, owner
         self._clock, self._now = around.clock, around.monotonic
         self._metrics, self._witness = around.metrics, around.witness
-        self._may_write = around.may_write
+        self._may_act = around.may_act
         self._arrived_at = 0.0
         self._wake_call: IDelayedCall | None = None
         self._abort_call: IDelayedCall | None = None
@@ -123,7 +123,9 @@ class GatewayConnection(WebSocketClientProtocol):
         super().dataReceived(data)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self._session.phase is Phase.OVER:
+        # What is not for us to take must not count as heard: it would be stored so, and
+        # never be replayed.
+        if self._session.phase is Phase.OVER or not self._may_act():
             return
         try:
             message = self._read(payload, isBinary)
@@ -162,7 +164,7 @@ class GatewayConnection(WebSocketClientProtocol):
     ) -> None:
         # All that is written comes through here. After a pause of the whole process
         # timers, and what lies in the socket, are due before the lease's own end.
-        if self._may_write():
+        if self._may_act():
             super().sendData(data, sync, chopsize)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -240,7 +242,7 @@ class GatewayConnection(WebSocketClientProtocol):
 
     def _close(self, code: int, reason: str) -> None:
         self._why = self._why or reason
-        if self.state == self.STATE_OPEN and self._may_write():
+        if self.state == self.STATE_OPEN and self._may_act():
             self.sendClose(code, reason)
         else:  # no WebSocket yet, or none any more, that we could close
             self._abort()
@@ -251,7 +253,7 @@ class GatewayConnection(WebSocketClientProtocol):
         self._cancel(self._wake_call)
         if not self.gone.called:
             # Who may not write cannot take part in the closing.
-            after_s = GONE_WITHIN_S if self._may_write() else 0.0
+            after_s = GONE_WITHIN_S if self._may_act() else 0.0
             self._abort_call = self._clock.callLater(after_s, self._abort)
         self._owner.ended(ended, self._why)
 

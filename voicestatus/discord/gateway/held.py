@@ -40,7 +40,7 @@ class HeldShard:
         if self._presences.linked(self._shard):
             return Status(State.READY)
         if self._presences.in_step(self._shard):
-            what = f"the node that holds shard {self._shard} does not hear Discord"
+            what = f"no node hears Discord for shard {self._shard}"
         else:
             what = f"no other node tells of shard {self._shard}"
         return Status(State.WAITING, what)

@@ -1,12 +1,15 @@
 """`/firmware/releases`: what may be rolled out."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.interfaces import IReactorTime
 
 from voicestatus.core.errors import Refusal
 from voicestatus.core.image import LARGEST_BYTES
@@ -22,6 +25,8 @@ from voicestatus.web.auth.identity import Scope
 from voicestatus.web.form import Form, Piece
 
 MOST_UPLOADS = 4
+UPLOAD_WITHIN_S = 600.0
+"""One that comes in drops must not keep the others' place."""
 RETRY_AFTER_S = 10
 BESIDES_BYTES = 65_536
 """What a form may hold besides the image."""
@@ -104,8 +109,8 @@ class _Fields(Struct, frozen=True, forbid_unknown_fields=True):
 class ReleasesSubject:
     """The catalogue, for admins."""
 
-    def __init__(self, catalogue: Catalogue, audit: Audit) -> None:
-        self._catalogue, self._audit = catalogue, audit
+    def __init__(self, catalogue: Catalogue, audit: Audit, clock: IReactorTime) -> None:
+        self._catalogue, self._audit, self._clock = catalogue, audit, clock
         self._uploads = 0
 
     @endpoint("GET", "/firmware/releases")
@@ -129,6 +134,7 @@ class ReleasesSubject:
             "BUILD_EXISTS",
             "NO_SIGNING_KEYS",
             "TOO_MANY_UPLOADS",
+            "UPLOAD_TOO_SLOW",
             "STORE_UNAVAILABLE",
         ),
     )
@@ -140,7 +146,7 @@ class ReleasesSubject:
         The same again is answered with 200 and changes nothing.
         """
         async with self._upload() as incoming:
-            terms = await _read(form, incoming)
+            terms = await self._in_time(_read(form, incoming))
             release, is_new = await self._catalogue.add(
                 incoming,
                 terms,
@@ -183,10 +189,15 @@ class ReleasesSubject:
         "/firmware/releases/<release>",
         HTTPStatus.NO_CONTENT,
         scope=Scope.FIRMWARE,
-        refuses=("RELEASE_NOT_FOUND", "RELEASE_IN_USE", "STORE_UNAVAILABLE"),
+        refuses=(
+            "RELEASE_NOT_FOUND",
+            "RELEASE_IN_USE",
+            "NODE_UNREACHABLE",
+            "STORE_UNAVAILABLE",
+        ),
     )
     async def delete(self, release: str, caller: Caller) -> None:
-        """Forget a release and its image; not while a roll-out needs it."""
+        """Forget a release and its image; not while a rollout needs it."""
         also = self._audit.entry(caller, "release.delete", release)
         await self._catalogue.delete(release, also=also)
 
@@ -208,6 +219,14 @@ class ReleasesSubject:
         finally:
             self._uploads -= 1
 
+    async def _in_time(self, reading: Coroutine[Any, Any, Terms]) -> Terms:
+        read = Deferred.fromCoroutine(reading)
+        try:
+            return await read.addTimeout(UPLOAD_WITHIN_S, self._clock)
+        except TookTooLong as e:
+            text = f"The form has not come within {UPLOAD_WITHIN_S:g} s."
+            raise Refusal("UPLOAD_TOO_SLOW", text) from e
+
 
 async def _read(form: Form, incoming: Incoming) -> Terms:
     """Pass the image on as it comes; return what else the form says.
@@ -221,6 +240,8 @@ async def _read(form: Form, incoming: Incoming) -> Terms:
             if piece.name in seen:
                 raise invalid(piece.name, f"{piece.name} is given more than once")
             seen.add(piece.name)
+            if "manifest" in small:  # all of it: this is another part
+                incoming.sign(small.pop("manifest"))
         if piece.name == "image":
             await incoming.append(piece.data)
         else:
@@ -228,7 +249,8 @@ async def _read(form: Form, incoming: Incoming) -> Terms:
     for name in RELEASE_FORM["required"]:
         if name not in seen:
             raise invalid(name, f"{name} is missing")
-    incoming.sign(small.pop("manifest"))
+    if "manifest" in small:
+        incoming.sign(small.pop("manifest"))
     fields = read_value(_decoded(small), _Fields)
     return Terms(
         channel=Channel(fields.channel),

@@ -40,7 +40,7 @@ from voicestatus.web.auth.identity import NOBODY
 from voicestatus.web.form import Form, boundary_of
 from voicestatus.web.inflow import CallerGone, Inflow
 from voicestatus.web.request_ids import RequestIds
-from voicestatus.web.site import BoundedRequest, Receiver
+from voicestatus.web.site import BoundedRequest, Receiver, headers_of, peer_of
 
 JSON = b"application/json"
 
@@ -159,8 +159,8 @@ class Api(Service):
         if not self.running:  # connections from before are still there
             raise Stopping
         arguments: dict[str, object] = {}
-        headers = _headers(request) | {"host": request.asked_host}
-        visit = self._gate.visit(_peer(request), headers, tls=request.isSecure())
+        headers = headers_of(request) | {"host": request.asked_host}
+        visit = self._gate.visit(peer_of(request), headers, tls=request.isSecure())
         who = NOBODY
         if not endpoint.is_open:
             who = await self._gate.admit(visit, writes=endpoint.writes)
@@ -197,7 +197,7 @@ class Api(Service):
         inflow: Inflow,
     ) -> object:
         arguments = await self._admitted(endpoint, request)
-        boundary = boundary_of(_headers(request).get("content-type", ""))
+        boundary = boundary_of(headers_of(request).get("content-type", ""))
         if boundary is None:
             raise Refusal(
                 "UNSUPPORTED_MEDIA_TYPE",
@@ -317,14 +317,3 @@ def _body(request: Request) -> bytes:
         )
     content = request.content
     return b"" if content is None else content.read()
-
-
-def _peer(request: Request) -> str | None:
-    return getattr(request.getClientAddress(), "host", None)
-
-
-def _headers(request: Request) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
