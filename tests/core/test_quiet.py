@@ -131,9 +131,7 @@ def naive(one: QuietHours, day: datetime) -> set[float]:
 
 
 @settings(deadline=None)
-@given(
-    places, times, times, st.sets(st.integers(0, 6), min_size=1), st.integers(0, 2)
-)
+@given(places, times, times, st.sets(st.integers(0, 6), min_size=1), st.integers(0, 2))
 def test_quiet_is_what_a_clock_on_the_wall_shows(
     place: tuple[str, str], begins: int, ends: int, days: set[int], first: int
 ):

@@ -165,7 +165,7 @@ def test_a_whole_image_ends_its_token(depot: Any, release: Any, grant: Any, now:
         Fetched("lamp", release.id, release.size_bytes, whole=True, at=at),
     ]
     depot.clock.advance(rooms.LINGERS_S - 1)
-    assert claim(depot, now, release.id, token)
+    assert claim(depot, now, release.id, token).rest_alone
     depot.clock.advance(1)
     assert claim(depot, now, release.id, token) is None
 

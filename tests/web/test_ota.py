@@ -128,7 +128,6 @@ def test_a_granted_image_comes_whole_and_once(
         answer.headers
     )
     assert bench.told == [(0, False), (len(bench.image), True)]
-    bench.side.clock.advance(LINGERS_S)
     assert bench.get(request_, path).status == 404
 
 
@@ -139,6 +138,9 @@ def test_an_end_that_was_lost_on_its_way_can_be_had_again(bench: Bench):
     again = bench.get(OURS, path, more=f"Range: bytes={size - 5000}-\r\n")
     assert (again.status, again.body) == (206, bench.image[-5000:])
     assert bench.told[-1] == (size, True)
+    bench.side.clock.advance(LINGERS_S)
+    late = bench.get(OURS, path, more=f"Range: bytes={size - 5000}-\r\n")
+    assert late.status == 404
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ GRANTS = "download"
 """Kind in the store: the id is the token's digest, the parent the device."""
 GOOD_FOR_S = 3600.0
 LINGERS_S = 60.0
-"""How long a token is good yet when the whole was sent: the network may lose the end
-of it, which was handed over and has not arrived."""
+"""How long the end can be asked for again when the whole was sent: the network may have
+lost what was handed over."""
 PROBE_GOOD_FOR_S = 120.0
 PRUNE_EVERY_S = 600.0
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -87,6 +87,8 @@ class Claim:
     """Two with the same key are the same right: the later one takes its place."""
     grant: str | None = None
     """The digest of its token, if it came with one."""
+    rest_alone: bool = False
+    """Whether the whole was sent once: only the end may be asked for again."""
 
 
 class Grant(Struct, frozen=True):
@@ -95,6 +97,8 @@ class Grant(Struct, frozen=True):
     device: str
     release: str
     expires_at: float
+    spent: bool = False
+    """Whether the whole was sent."""
 
 
 class DownloadMetrics:
@@ -286,7 +290,8 @@ class Downloads(Service):
             return None
         if self._wall() >= stored.value.expires_at:
             return None
-        return Claim(stored.value.device, found, digest, digest)
+        spent = stored.value.spent
+        return Claim(stored.value.device, found, digest, digest, rest_alone=spent)
 
     def assignment(self, device: str) -> Claim | None:
         """Tell what a device may have that asks by itself."""
@@ -338,7 +343,7 @@ class Downloads(Service):
             if stored is None:  # withdrawn meanwhile
                 return
             until = min(stored.value.expires_at, self._wall() + LINGERS_S)
-            value = structs.replace(stored.value, expires_at=until)
+            value = structs.replace(stored.value, expires_at=until, spent=True)
             await self._grants.put(
                 grant, value, parent=stored.parent, expected=stored.version
             )

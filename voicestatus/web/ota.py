@@ -388,6 +388,9 @@ def _head_of(request: Request, claim: Claim, blob: Blob) -> Span | None:
         refuse(request, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         return None
     span = part or whole
+    if claim.rest_alone and span.start == 0:
+        refuse(request, HTTPStatus.NOT_FOUND)
+        return None
     if part is not None:
         request.setResponseCode(HTTPStatus.PARTIAL_CONTENT)
         told = b"bytes %d-%d/%d" % (span.start, span.end - 1, size)
