@@ -412,7 +412,7 @@ async def test_a_flood_is_read_in_small_helpings_so_that_the_others_get_their_tu
         (device,) = devices.waiting
         helpings, take = [], device.dataReceived
         device.dataReceived = lambda data: (helpings.append(len(data)), take(data))
-        peer.data = b""
+        peer.data.clear()
         peer.write(masked(9, b"x" * 9) * 10_000)
         await eventually(lambda: len(peer.data) == 110_000)
         assert max(helpings) <= (16_384 if carrier == "tls" else 4096)  # a TLS record
@@ -444,7 +444,7 @@ async def test_a_device_that_does_not_read_gets_the_newest_light_only(
         pending = device.path.pending_bytes(device.transport)
         # a frame; TLS adds its record around it
         assert pending - before < 100
-        peer.data = b""
+        peer.data.clear()
         peer.transport.resumeProducing()
         await eventually(lambda: peer.data.endswith(OFF))
         await settled()
@@ -480,7 +480,7 @@ async def test_a_full_socket_is_waited_for_with_nothing_in_our_own_buffer(
         lights.set(LIT)
         lights.set(DARK)
         assert device.path.pending_bytes(device.transport) == 0
-        peer.data = b""
+        peer.data.clear()
         peer.transport.resumeProducing()
         await eventually(lambda: peer.data.endswith(OFF))
         assert peer.data.count(OFF) == 1

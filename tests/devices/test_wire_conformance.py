@@ -109,7 +109,7 @@ class Play:
         await self.raw()
         self._peer.write(self._upgrade())
         await self._eventually(lambda: self._peer.data.endswith(b"\r\n\r\n"))
-        self._peer.data = b""
+        self._peer.data.clear()
 
     async def say(self, text: str) -> None:
         self._peer.write(bytes.fromhex(text))
