@@ -245,7 +245,7 @@ def test_plain_http_is_sent_to_https_but_not_where_signs_call(
         assert answer.headers["Location"] == f"https://{deployed.HOST}{path}"
     assert deployed.get(front.http, "/ws").status == 426
     assert deployed.get(front.http, "/ws?guild=7").status == 426
-    assert deployed.get(front.http, "/ota/check?token=x").status == 404
+    assert deployed.get(front.http, "/ota/check?token=x").status == 304
 
 
 def test_pages_are_served_over_https(front: Front, deployed: Any):
