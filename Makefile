@@ -48,7 +48,7 @@ bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes doc
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 demo-fleet: $(VENV)/run.stamp ## 5,000 simulated signs get a good build, then a bad one that is stopped
-	@$(BIN)/python -m demos.fleet $(ARGS)
+	@$(BIN)/python -m benchmarks.demo_fleet $(ARGS)
 
 lint: $(VENV)/test.stamp ## style, types, arrows between modules, purity
 	@$(BIN)/ruff check --quiet

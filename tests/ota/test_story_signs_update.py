@@ -16,9 +16,9 @@ from rich.console import Console
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
-from demos.fleet.firmware import Maker
-from demos.fleet.screen import Screen
-from demos.fleet.story import BAD, Story
+from benchmarks.demo_fleet.firmware import Maker
+from benchmarks.demo_fleet.screen import Screen
+from benchmarks.demo_fleet.story import BAD, Story
 from voicestatus.core.admission import Limits
 from voicestatus.core.chip import Chip
 from voicestatus.core.fleet import Enrolment
@@ -308,7 +308,7 @@ async def test_what_befalls_signs_is_seen_from_the_server(village):
 
 
 class Desk:
-    """What `demos.fleet.admin.Admin` asks of a server, asked of its parts."""
+    """What `benchmarks.demo_fleet.admin.Admin` asks of a server, asked of its parts."""
 
     def __init__(self, village):
         self._village, self._rollouts = village, village.rollouts

@@ -1,6 +1,6 @@
 """`make demo-fleet`: a fleet on this machine gets a good build, then a bad one.
 
-    python -m demos.fleet [--count 5000]
+    python -m benchmarks.demo_fleet [--count 5000]
 
 Ends with 1 if anything that has to hold did not.
 """
@@ -15,11 +15,11 @@ from rich.table import Table
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
-from demos.fleet.admin import Admin
-from demos.fleet.firmware import Maker
-from demos.fleet.screen import Screen
-from demos.fleet.server import Server, serving
-from demos.fleet.story import BAD, Bar, Story
+from benchmarks.demo_fleet.admin import Admin
+from benchmarks.demo_fleet.firmware import Maker
+from benchmarks.demo_fleet.screen import Screen
+from benchmarks.demo_fleet.server import Server, serving
+from benchmarks.demo_fleet.story import BAD, Bar, Story
 from voicestatus.simulator.fates import Updating
 from voicestatus.simulator.signs import Habits, SignFleet
 

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectError
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from demos.fleet.firmware import Built
+from benchmarks.demo_fleet.firmware import Built
 
 PAGE = 1000
 BOUNDARY = "7d1a9c4be0f24c6c"

@@ -56,7 +56,7 @@ def serving(public_key: str, connections: int) -> Iterator[Server]:
         }
         twistd = Path(sys.executable).with_name("twistd")
         with log.open("wb") as out:
-            process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
+            process = subprocess.Popen(
                 [twistd, "--nodaemon", "--pidfile=", "voicestatus", "--demo"],
                 stdout=out,
                 stderr=out,

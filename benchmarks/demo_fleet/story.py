@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from twisted.internet.task import deferLater
 
-from demos.fleet.admin import Admin
-from demos.fleet.firmware import Maker
-from demos.fleet.screen import Screen
+from benchmarks.demo_fleet.admin import Admin
+from benchmarks.demo_fleet.firmware import Maker
+from benchmarks.demo_fleet.screen import Screen
 from voicestatus.simulator.signs import Present, SignFleet
 
 GOOD, BAD = 20, 21

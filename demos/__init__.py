@@ -1,1 +1,0 @@
-"""Programs that show what voicestatus does, on this machine alone."""
