@@ -24,8 +24,8 @@ help: ## say what there is
 run: $(VENV)/run.stamp ## run the server (ARGS="--listen tcp:8081"); without settings: the demo
 	@exec $(BIN)/twistd --nodaemon --pidfile= voicestatus $(DEMO) $(ARGS)
 
-test: packages lint ## all checks, then all tests, on two cores
-	@$(BIN)/pytest -q -n 2 --dist loadfile
+test: packages lint ## all checks, then all tests, for two cores
+	@$(BIN)/pytest -q -n 3 --dist loadfile
 
 packages:
 	@missing=; for pair in $(PROGRAMS); do \

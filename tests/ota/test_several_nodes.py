@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from voicestatus.cluster.messages import NodeGone
@@ -17,6 +18,8 @@ from voicestatus.core.plan import HaltAt, Plan, Stage
 from voicestatus.core.rollout_state import Phase
 from voicestatus.devices.wire import OtaReport
 from voicestatus.ota.downloads import Claim, DownloadMetrics, Downloads
+from voicestatus.ota.downloads_everywhere import EARLY_MOST, NEWS_WITHIN_S
+from voicestatus.ota.incoming import Terms
 from voicestatus.ota.node_wire import ALIVE, ANSWERED, ASSIGNED, OFFER, TELL
 from voicestatus.ota.rollouts import Rollouts
 from voicestatus.ota.seat import LOST_AFTER_S
@@ -238,20 +241,22 @@ def b(town: Town, a: Node) -> Node:
     return town.node("b")
 
 
-@pytest.fixture
-def release(town: Town, a: Node, b: Node, make_files: Any) -> Any:
-    from voicestatus.ota.incoming import Terms
-
+def publish(town: Town, node: Node, make_files: Any) -> Any:
     files = make_files(build=2)
 
-    async def publish() -> Any:
-        incoming = a.catalogue.incoming()
+    async def add() -> Any:
+        incoming = node.catalogue.incoming()
         await incoming.append(files.image)
         incoming.sign(files.manifest)
-        return await a.catalogue.add(incoming, Terms(legacy=True))
+        return await node.catalogue.add(incoming, Terms(legacy=True))
 
-    release, _ = town.now(publish())
+    release, _ = town.now(add())
     return release
+
+
+@pytest.fixture
+def release(town: Town, a: Node, b: Node, make_files: Any) -> Any:
+    return publish(town, a, make_files)
 
 
 def plan(release: Any) -> Plan:
@@ -681,20 +686,68 @@ def test_who_asks_any_node_by_itself_gets_what_it_is_to_have(
         town.now(elsewhere("desk"))
 
 
+def told(answer: "Deferred[bool]") -> bool:
+    """Return what has come of it by now."""
+    results: list[bool] = []
+    answer.addCallback(results.append)
+    return results[0]
+
+
 def test_a_probe_is_answered_at_any_node_once(town: Town, a: Node, b: Node):
     probed: list[Any] = []
     a.downloads.subscribe_probes(probed.append)
     nonce = a.downloads.expect_probe("conn-1").rpartition("/")[2]
-    answered = b.downloads.elsewhere.answered
-    assert not town.now(answered("0" * 43, SAID))
+
+    def answered(nonce: str) -> bool:
+        asking = Deferred.fromCoroutine(b.downloads.elsewhere.answered(nonce, SAID))
+        town.clock.advance(NEWS_WITHIN_S)
+        return told(asking)
+
+    assert not answered("0" * 43)
     assert ANSWERED not in a.messages.asked
-    assert town.now(answered(nonce, SAID))
+    assert answered(nonce)
     assert [(one.device, one.facts) for one in probed] == [("conn-1", SAID)]
-    assert not town.now(answered(nonce, SAID))
+    assert not answered(nonce)
     late = a.downloads.expect_probe("conn-1").rpartition("/")[2]
     assert digest_of(late.encode()) in str(town.air.heard[-1])
     town.clock.advance(120)
-    assert not town.now(answered(late, SAID))
+    assert not answered(late)
+
+
+def test_a_device_may_be_faster_than_the_news_that_it_was_sent(
+    town: Town, a: Node, b: Node
+):
+    town.air.holds = True
+    nonce = a.downloads.expect_probe("conn-1").rpartition("/")[2]
+    asking = Deferred.fromCoroutine(b.downloads.elsewhere.answered(nonce, SAID))
+    town.air.carry()
+    assert told(asking)
+
+
+def test_not_many_wait_for_news_that_never_come(town: Town, a: Node, b: Node):
+    asking = [
+        Deferred.fromCoroutine(b.downloads.elsewhere.answered(f"{n:043}", SAID))
+        for n in range(EARLY_MOST)
+    ]
+    one_more = Deferred.fromCoroutine(b.downloads.elsewhere.answered("x" * 43, SAID))
+    assert not told(one_more)
+    asking[0].addErrback(lambda _: None)
+    asking[0].cancel()  # its caller is gone: another one may wait
+    late = Deferred.fromCoroutine(b.downloads.elsewhere.answered("y" * 43, SAID))
+    assert not late.called
+    town.clock.advance(NEWS_WITHIN_S)
+    assert not any(map(told, [*asking[1:], late]))
+
+
+def test_an_image_may_be_asked_for_before_its_release_is_known(
+    town: Town, a: Node, b: Node, make_files: Any
+):
+    town.air.holds = True
+    release = publish(town, a, make_files)
+    assert b.catalogue.get(release.id) is None
+    path = town.now(a.downloads.grant("desk", release))
+    claim = town.now(b.downloads.claim(release.id, path.rpartition("/")[2]))
+    assert claim.release == release
 
 
 def test_a_device_is_probed_by_its_own_node(town: Town, a: Node, b: Node):

@@ -283,8 +283,12 @@ class Downloads(Service):
         # A digest tells nothing of the token, however long the search takes.
         digest = digest_of(token.encode())
         stored = await self._grants.get(digest)
+        if stored is None or stored.value.release != release:
+            return None
+        if self._catalogue.get(release) is None:  # what another node has just stored
+            await self._catalogue.reread(release)
         found = self._catalogue.get(release)
-        if stored is None or found is None or stored.value.release != release:
+        if found is None:
             return None
         if not found.trusted:
             return None

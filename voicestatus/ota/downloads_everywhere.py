@@ -1,9 +1,12 @@
 """Downloads and probes, where a device may ask any node."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from voicestatus.cluster.messages import Messages, NodeGone
@@ -28,6 +31,10 @@ from voicestatus.store.documents import FateUnknown
 
 PROBED_WITHIN_S: Final = 4 * ANSWER_WITHIN_S
 """Others may have their turn before."""
+NEWS_WITHIN_S: Final = 2.0
+"""A device may ask at one node before that has heard that another one sent it."""
+EARLY_MOST: Final = 100
+"""Who may wait for that; any stranger may ask."""
 
 
 class Downloads(Protocol):
@@ -59,6 +66,8 @@ class DownloadsEverywhere:
         self._seat, self._messages, self._clock = seat, messages, clock
         self._awaited: dict[str, tuple[str, float]] = {}
         """By the digest of a nonce: which node awaits an answer, and until when."""
+        self._early: dict[str, Deferred[None]] = {}
+        """By the digest of a nonce: an answer that nobody is known to await."""
         messages.hear(NONCE, hearing(Nonce, self._hear_nonce), lambda: None)
         messages.serve(ANSWERED, self._serve_answered)
         messages.serve(ASSIGNED, self._serve_assigned)
@@ -70,11 +79,24 @@ class DownloadsEverywhere:
         self._messages.tell(NONCE, encode(nonce))
 
     async def answered(self, nonce: str, facts: Facts) -> bool:
-        node, until = self._awaited.pop(digest_of(nonce.encode()), ("", 0.0))
+        digest = digest_of(nonce.encode())
+        if digest not in self._awaited:
+            await self._news_of(digest)
+        node, until = self._awaited.pop(digest, ("", 0.0))
         if self._clock.seconds() >= until:
             return False
         body = encode(Answered(nonce, facts))
         return await self._messages.ask(node, ANSWERED, body) == b"true"
+
+    async def _news_of(self, digest: str) -> None:
+        if digest in self._early or len(self._early) >= EARLY_MOST:
+            return
+        early = self._early[digest] = Deferred()
+        try:
+            with suppress(defer.TimeoutError):
+                await early.addTimeout(NEWS_WITHIN_S, self._clock)
+        finally:
+            del self._early[digest]
 
     def _hear_nonce(self, told: Nonce) -> None:
         now = self._clock.seconds()
@@ -84,6 +106,9 @@ class DownloadsEverywhere:
             if now < until
         }
         self._awaited[told.digest] = told.node, now + told.for_s
+        early = self._early.get(told.digest)
+        if early is not None and not early.called:
+            early.callback(None)
 
     async def _serve_answered(self, body: bytes) -> bytes:
         told = decode(body, Answered)
