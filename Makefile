@@ -25,7 +25,7 @@ run: $(VENV)/run.stamp ## run the server (ARGS="--listen tcp:8081"); without set
 	@exec $(BIN)/twistd --nodaemon --pidfile= voicestatus $(DEMO) $(ARGS)
 
 test: packages lint ## all checks, then all tests, for two cores
-	@$(BIN)/pytest -q -n 3 --dist loadfile
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 packages:
 	@missing=; for pair in $(PROGRAMS); do \

@@ -8,6 +8,7 @@ import pytest
 from voicestatus.cluster.messages import NodeGone
 from voicestatus.core.errors import Refusal
 from voicestatus.devices.news import BUNDLE_S
+from voicestatus.ota.downloads_everywhere import NEWS_WITHIN_S
 from voicestatus.ota.seat import LOST_AFTER_S
 from voicestatus.store.documents import FateUnknown, Fence
 
@@ -68,7 +69,7 @@ def asks(side: Any, path: str) -> Any:
     lines = [f"GET {path} HTTP/1.0", *(f"{name}: {it}" for name, it in said.items())]
     visitor = side.visit()
     visitor.send("\r\n".join([*lines, "", ""]).encode())
-    pass_time(side, 2)
+    pass_time(side, NEWS_WITHIN_S + 1)
     return visitor.answer
 
 
