@@ -42,7 +42,7 @@ packages:
 	fi
 
 soak: $(VENV)/test.stamp ## the long forms of the tests: full counts of faults and attacks
-	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py tests/stories/test_story_hostile.py tests/stories/test_story_nodes.py tests/stories/test_story_restart.py
+	@$(BIN)/pytest -q --soak -s tests/stories/test_story_faults.py tests/stories/test_story_hostile.py tests/stories/test_story_nodes.py tests/stories/test_story_restart.py tests/core/test_rollout_machine.py
 
 bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

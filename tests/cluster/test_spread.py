@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from voicestatus.cluster.bus import Bus
 from voicestatus.cluster.service import OnlyNode
-from voicestatus.cluster.spread import ANY
+from voicestatus.cluster.spread import ANY, AgreedSpread
 from voicestatus.core.presence import Presence
 from voicestatus.hub import Hub
 
@@ -55,6 +56,27 @@ async def test_a_redis_that_forgot_the_number_is_told_it(
     own_redis.ask("FLUSHALL")
     await eventually(lambda: b"3" in own_redis.ask("GET", "voicestatus:shards"))
     assert await b.nodes.spread.agree(7) == 3
+
+
+@ensure
+async def test_what_is_forgotten_before_any_news_is_told_too(
+    own_redis: Any, own_address: Any, eventually: Any
+) -> None:
+    from twisted.internet import reactor
+
+    bus = Bus(own_address, "a", reactor)
+    spread = AgreedSpread(bus, reactor)
+    places: list[int] = []
+    bus.subscribe(lambda _: None, lambda: places.append(1))
+    own_redis.ask("SET", "voicestatus:shards", "3")
+    for service in (bus, spread):
+        service.startService()
+    await eventually(lambda: places)
+    assert await spread.agree(3) == 3  # it held already: nobody is told
+    own_redis.ask("FLUSHALL")
+    await eventually(lambda: b"3" in own_redis.ask("GET", "voicestatus:shards"))
+    spread.stopService()
+    await bus.stopService()
 
 
 @ensure

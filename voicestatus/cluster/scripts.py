@@ -5,7 +5,8 @@ KEYS[1] is the prefix. Below it, besides what the store keeps there:
     lease:SHARD       "NODE FENCE", for as long as the lease lasts
     fences            the store's: hash of shard -> highest number seen
     born              Redis' time when it was first seen empty, in milliseconds
-    news, news-count  stream of what all nodes hear, and how many there were ever
+    news, news-count  stream of what all nodes hear, and how many there were ever;
+                      it begins with `born`, so that no two Redises count alike
     inbox:NODE        stream of what one node is asked and answered
     shards            how many shards there are, for a day after the last node
     turn:NAME         whose turn it is, for as long as that lasts
@@ -33,8 +34,12 @@ end
 local function fence_of(shard)
   return tonumber(redis.call('HGET', P .. 'fences', shard) or 0)
 end
+local function counted()
+  return redis.call('GET', P .. 'news-count') or whole(born())
+end
 local function tell(body, most)
-  local number = redis.call('INCR', P .. 'news-count')
+  redis.call('SET', P .. 'news-count', counted())
+  local number = whole(redis.call('INCR', P .. 'news-count'))
   redis.call('XADD', P .. 'news', 'MAXLEN', '~', most, '*', 'n', number, 'b', body)
   redis.call('XTRIM', P .. 'news', 'MINID', whole(now() - 60000))
   redis.call('PEXPIRE', P .. 'news', 60000)
@@ -108,8 +113,7 @@ LATEST: Final = (
     + """
 -- Where the news are now.
 local last = redis.call('XREVRANGE', P .. 'news', '+', '-', 'COUNT', 1)[1]
-local count = redis.call('GET', P .. 'news-count') or '0'
-return { last and last[1] or '0-0', count }
+return { last and last[1] or '0-0', counted() }
 """
 )
 
