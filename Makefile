@@ -9,7 +9,8 @@ INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
 
 # Programs that tests start, and Debian's package of each.
 PROGRAMS := nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus \
-	systemd-analyze:systemd openssl:openssl cc:build-essential redis-server:redis-server
+	systemd-analyze:systemd openssl:openssl cc:build-essential redis-server:redis-server \
+	chromium:chromium node:nodejs
 
 # Without any settings there is no Discord to talk to: show the simulated one.
 SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --env-file,$(ARGS))
