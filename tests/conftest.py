@@ -23,8 +23,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 from voicestatus.cluster.messages import NodeGone
 
 
-@pytest.fixture(scope="session", autouse=True)
-def what_was_imported_is_not_collected_again() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def what_was_there_before_is_not_collected_again() -> None:
     """Each test ends with a collection: let it look at that test's garbage alone."""
     gc.collect()
     gc.freeze()
