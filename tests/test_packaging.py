@@ -83,9 +83,12 @@ def test_the_wheel_holds_the_plugin_the_types_and_no_package_of_twisted(wheel: P
     assert all(name.endswith(".dist-info") for name in strangers)
 
 
-def test_every_module_of_the_checkout_is_in_the_wheel(wheel: Path):
-    modules = (CHECKOUT / "voicestatus").rglob("*.py")
-    expected = {str(module.relative_to(CHECKOUT)) for module in modules}
+def test_every_module_and_all_of_the_page_is_in_the_wheel(wheel: Path):
+    package = CHECKOUT / "voicestatus"
+    page = (file for file in (package / "web/dashboard").rglob("*") if file.is_file())
+    expected = {
+        str(file.relative_to(CHECKOUT)) for file in (*package.rglob("*.py"), *page)
+    }
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
