@@ -17,6 +17,7 @@ from benchmarks import (
     report,
     rules,
     storm,
+    streams,
     sustained,
     whole,
 )
@@ -28,7 +29,7 @@ from benchmarks.process import BenchmarkError
 PAGE = HERE.parent / "docs" / "performance.md"
 PARTS = (
     *("fleet", "downloads", "whole", "storm", "rules", "events", "journal"),
-    "nodes",
+    *("nodes", "streams"),
 )
 
 
@@ -75,6 +76,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
     journals: list[journal.Measured] = []
     all_nodes: list[nodes.Measured] = []
     all_downloads: list[downloads.Measured] = []
+    all_streams = streams.compare(plan) if "streams" in parts else {}
     if "fleet" in parts:
         fleets = dict(fleet.compare(plan))
     for n in range(plan.rounds):
@@ -110,6 +112,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         all_events,
         journals,
         all_nodes,
+        all_streams,
     )
     page = report.page(machine, plan, measured, minutes)
     figures: dict[str, object] = {
@@ -123,6 +126,7 @@ def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
         "events": all_events,
         "journal": journals,
         "nodes": all_nodes,
+        "streams": all_streams,
     }
     return page, figures
 

@@ -1,7 +1,7 @@
 """Turns measurements into docs/performance.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.crowd import DIALS_PER_S
 from benchmarks.figures import Spread, ratios, spread
@@ -14,6 +14,19 @@ MEMORY_BAR = 0.65
 RULES_BAR_PERCENT = 20
 JOURNAL_BAR = 1.10
 FOLLOWER_BAR_MS = 5
+STREAM_BAR_MS = 100
+STREAM_BAR_RATIO = 1.2
+STREAM_METRICS = (
+    Metric("last_ms", "event: to the last reader, ms", 1, STREAM_BAR_RATIO),
+    Metric("last_p99_ms", "the same, p99 of the events, ms", 1),
+    Metric("p50_ms", "event: p50 of the readers, ms", 1),
+    Metric("first_ms", "event: to the first reader, ms", 2),
+    Metric("signs_last_ms", "event: to the last sign, ms", 1),
+    Metric("event_cpu_ms", "CPU an event, ms", 1),
+    Metric("open_cpu_us", "CPU to let a reader in, µs", 0),
+    Metric("rss_bytes", "memory a reader, bytes", 0),
+    Metric("generator_ms", "the generator's own CPU an event, ms", 1, compared=False),
+)
 Measured = Mapping[str, float]
 
 _HEAD = """\
@@ -62,6 +75,7 @@ class Parts:
     events: Sequence[Measured] = ()
     journal: Sequence[Measured] = ()
     nodes: Sequence[Measured] = ()
+    streams: Rounds = field(default_factory=dict)
 
 
 def page(
@@ -91,6 +105,8 @@ def page(
         parts.append(_journal(measured.journal, plan))
     if measured.nodes:
         parts.append(_nodes(measured.nodes, plan))
+    if measured.streams:
+        parts.append(_streams(measured.streams, plan))
     return "\n".join(parts)
 
 
@@ -316,6 +332,33 @@ programs share a Redis and a core. From the change to a sign's frame, on the nod
 holds the shard and on the one that follows it.
 
 {_table(("", "measured", "bar", ""), lines)}"""
+
+
+def _streams(rounds: Rounds, plan: Plan) -> str:
+    rows = []
+    for metric in STREAM_METRICS:
+        columns = [column(rounds, name, metric.key) for name in (OURS, NODE)]
+        texts = [spread(values).text(metric.digits) for values in columns]
+        ratio = _ratio(rounds, metric) if metric.compared else None
+        judged = ("", "")
+        if ratio is not None and metric.bar is not None:
+            judged = _judged(ratio.median, metric.bar, f"≤ {metric.bar:.2f}")
+        shown = "" if ratio is None else ratio.text(2)
+        rows.append((metric.title, *texts, shown, *judged))
+    longest = spread(column(rounds, OURS, "last_p99_ms"))
+    bar = _judged(longest.median, STREAM_BAR_MS, f"≤ {STREAM_BAR_MS}")
+    rows[1] = (*rows[1][:4], *bar)
+    head = ("", "voicestatus", "Node", "voicestatus ÷ Node", "bar", "")
+    return f"""\
+## {plan.stream_readers:,} readers of a voice stream beside {plan.stream_signs:,} signs
+
+Somebody joins or leaves, {plan.stream_events} times; all signs of the process change
+their light, and all readers of `voice-stream` are told. From the order to the arrival.
+Node: `http` and an EventEmitter with a `response.write` for each reader, `ws` for the
+signs; it makes each text once, too. What numbers and keeps the events for those who
+come back, looks who may see them, and bounds slow readers, it does without.
+
+{_table(head, rows)}"""
 
 
 def _ratio(rounds: Rounds, metric: Metric) -> Spread:

@@ -416,6 +416,11 @@ def test_people_of_a_guild_that_was_not_stored_yet_leave_no_ghosts(process, disk
     assert set(disk.bodies("presence-voice")) == {"100:11"}
 
 
+def test_a_voice_of_an_older_version_is_read_and_has_no_name():
+    old = b'{"user":11,"channel":5,"bot":false,"roles":[7]}'
+    assert msgspec.json.decode(old, type=Voice) == Voice(11, 5, roles=frozenset({7}))
+
+
 def test_a_leave_deletes(process, disk):
     process.take(moved(ADA, None), at(3))
     process.pass_s(1)

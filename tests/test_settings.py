@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicestatus.core.errors import ConfigError
+from voicestatus.core.features import Feature
 from voicestatus.core.fleet import Enrolment
 from voicestatus.settings import Settings, examine, judge, load
 
@@ -28,6 +29,7 @@ WRONG = {
     "UNKNOWN_POLICY": "guess",
     "UNKNOWN_AFTER": "soon",
     "ENROLMENT": "perhaps",
+    "FEATURES": "presence, music",
     "SHARDS": "16385",
     "LEASE_S": "0.5",
     "DISCORD_API_URL": "ftp://example.org",
@@ -112,6 +114,22 @@ def test_enrolment_is_open_unless_it_is_said_otherwise(env_file: Path):
     assert load(written(env_file, RIGHT)).enrolment is Enrolment.OPEN
     chosen = load(written(env_file, RIGHT | {"ENROLMENT": "Approve"}))
     assert chosen.enrolment is Enrolment.APPROVE
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("", {Feature.COMMUNITY}),
+        ("presence", set()),
+        (" Members, message-content,", {Feature.MEMBERS, Feature.MESSAGE_CONTENT}),
+        ("speaking", {Feature.SPEAKING}),
+    ],
+)
+def test_features_are_a_list_and_presence_is_always_one(
+    env_file: Path, text: str, more: set[Feature]
+):
+    features = load(written(env_file, RIGHT | {"FEATURES": text})).features
+    assert features == {Feature.PRESENCE} | more
 
 
 @pytest.mark.parametrize(

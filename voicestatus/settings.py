@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 
 from voicestatus.core.addresses import Network, parse_networks
 from voicestatus.core.errors import ConfigError
+from voicestatus.core.features import Feature
 from voicestatus.core.fleet import Enrolment
 from voicestatus.core.ids import GuildId
 from voicestatus.core.storage_address import parse as parse_storage
@@ -43,6 +44,10 @@ def _split(text: object) -> object:
     if isinstance(text, str):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
+
+
+def _with_presence(features: frozenset[Feature]) -> frozenset[Feature]:
+    return features | {Feature.PRESENCE}
 
 
 def _snowflake(value: int) -> int:
@@ -142,6 +147,15 @@ class Settings(BaseModel):
         tuple[Annotated[GuildId, AfterValidator(_snowflake)], ...],
         BeforeValidator(_split),
     ] = Field((), description="server ids (whole numbers), separated by commas")
+    features: Annotated[
+        frozenset[Feature],
+        BeforeValidator(lambda text: _split(_lower(text))),
+        AfterValidator(_with_presence),
+    ] = Field(
+        frozenset({Feature.PRESENCE, Feature.COMMUNITY}),
+        description="names of features, separated by commas: community,"
+        " message-content, members, speaking; presence is always on",
+    )
     esp_auth_token: Secret = Field(
         description="the token that your signs send, printable text"
     )

@@ -32,8 +32,11 @@ from twisted.web.resource import Resource
 
 from voicestatus.cluster.metrics import NodeMetrics
 from voicestatus.cluster.service import Nodes, OneOfSeveral, join
+from voicestatus.community.service import Community
 from voicestatus.core.addresses import Addresses
 from voicestatus.core.admission import Limits
+from voicestatus.core.features import Feature, intents
+from voicestatus.core.guild_news import GuildNews
 from voicestatus.core.manifest import PublicKey
 from voicestatus.core.matching import Counting
 from voicestatus.core.ports import Lights
@@ -68,6 +71,7 @@ from voicestatus.trace.lines import FORMAT, Header
 from voicestatus.trace.recorder import Recorder
 from voicestatus.web.access import DiscordApp
 from voicestatus.web.admin import AdminSide
+from voicestatus.web.api.status import StatusSubject
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import (
     ExactTree,
@@ -80,6 +84,7 @@ from voicestatus.web.health import (
 from voicestatus.web.listen import Listener
 from voicestatus.web.metrics import Metrics, ReactorLag
 from voicestatus.web.ota import OtaSide
+from voicestatus.web.pages import Dashboard
 from voicestatus.web.site import QuietSite
 
 _log = Logger()
@@ -89,8 +94,6 @@ REQUEST_ID_BYTES = 8
 ROLLOUT_ID_BYTES = 5
 BACKLOG = 1024
 SIGN_IN_PATIENCE_S = 15.0
-PRESENCE_INTENTS = 1 | 128
-"""GUILDS and GUILD_VOICE_STATES: neither is privileged."""
 
 
 class Program(Row):
@@ -221,7 +224,7 @@ def build(
         made_for=made_for(
             settings.discord_token.get_secret_value(),
             settings.discord_api_url,
-            PRESENCE_INTENTS,
+            intents(settings.features),
             settings.guild_id,
         ),
         clock=reactor,
@@ -233,10 +236,13 @@ def build(
     if isinstance(nodes, OneOfSeveral):
         metrics.register(NodeMetrics(nodes))
     recorder = _recorder(record, settings, hub, reactor)
+    http = _HttpApi(settings, reactor)
+    community = _community(settings, http.rest, hub, store, reactor)
     gateway = GatewayService(
         token=settings.discord_token.get_secret_value(),
+        rest=http.rest,
         api_url=settings.discord_api_url,
-        intents=PRESENCE_INTENTS,
+        features=settings.features,
         deliver=_timed(nodes.presences.deliver, signs, metrics),
         documents=store,
         journal=journal,
@@ -248,6 +254,7 @@ def build(
         jitter=random.SystemRandom().random,
         shard_count=settings.shards,
         witness=recorder,
+        hear_news=_nobody_hears if community is None else community.hear,
     )
     Gauge(
         "voicestatus_voice_users",
@@ -265,7 +272,7 @@ def build(
     sockets: dict[str, IProtocolFactory] = {settings.ws_path: signs}
     updates = _updates(settings, store, devices, nodes, door, metrics, reactor)
     secret = settings.discord_client_secret
-    people = None if secret is None else _PeopleOfDiscord(settings, secret, reactor)
+    people = None if secret is None else _people(settings, secret, http.rest)
     admin = None
     if settings.admin_token is not None:
         admin = AdminSide(
@@ -273,14 +280,15 @@ def build(
             hub=hub,
             devices=devices,
             explainer=lights,
-            documents=store,
+            store=store,
             door=door,
             metrics=metrics,
             clock=reactor,
             wall=time,
-            new_id=partial(secrets.token_hex, REQUEST_ID_BYTES),
+            new_id=_new_id,
             new_secret=partial(secrets.token_urlsafe, TOKEN_BYTES),
-            public_url=settings.public_url or f"http://localhost:{settings.port}",
+            public_url=settings.public_url,
+            local_url=f"http://localhost:{settings.port}",
             version=VERSION,
             device_path=settings.ws_path,
             catalogue=updates.ota.catalogue,
@@ -288,12 +296,21 @@ def build(
             probes=updates.probes,
             several=updates.several,
             messages=others,
-            discord=None if people is None else people.app,
+            status=StatusSubject(
+                metrics,
+                vitals,
+                store,
+                parse_storage(settings.storage_url),
+                lambda: gateway.switched_off,
+            ),
+            discord=people,
+            community=community,
         )
         sockets[ADMIN_SOCKET] = admin.socket
-    root = ExactTree(
-        pages | {path: UpgradeResource(factory) for path, factory in sockets.items()}
-    )
+    dashboard = Dashboard(closed=admin is None)
+    upgrades = {path: UpgradeResource(factory) for path, factory in sockets.items()}
+    root = ExactTree({**dashboard.pages, **pages, **upgrades})
+    root.putChild(b"dashboard", dashboard.assets)
     root.putChild(b"ota", updates.ota.pages)
     if admin is not None:
         root.putChild(b"api", admin.pages)
@@ -311,6 +328,7 @@ def build(
         store,
         journal,
         *([recorder] if recorder else []),
+        http,
         gateway,
         updates.ota,
         *([updates.several] if updates.several else []),
@@ -319,7 +337,6 @@ def build(
         lights,
         ReactorLag(reactor, metrics),
         DeviceService(signs, reactor),
-        *([people] if people else []),
         *([admin] if admin else []),
         *(_listener(text, front, reactor, serves) for text in endpoints),
     ]
@@ -333,6 +350,36 @@ def build(
     for part in parts:
         part.setServiceParent(program)
     return lights
+
+
+def _community(
+    settings: Settings,
+    rest: RestClient,
+    hub: Hub,
+    store: Store,
+    reactor: Any,
+) -> Community | None:
+    """Make the Discord integration, where it is wanted and there is a way in."""
+    if Feature.COMMUNITY not in settings.features or settings.admin_token is None:
+        return None
+    client_id = settings.discord_client_id
+    return Community(
+        rest=rest,
+        hub=hub,
+        documents=store,
+        client_id=None if client_id is None else int(client_id),
+        clock=reactor,
+        wall=time,
+        new_id=_new_id,
+    )
+
+
+def _nobody_hears(_news: GuildNews) -> None:
+    """Let go what nobody here has a use for."""
+
+
+def _new_id() -> str:
+    return secrets.token_hex(REQUEST_ID_BYTES)
 
 
 def _node_name() -> str:
@@ -407,29 +454,32 @@ def _updates(
     return _Updates(ota, probes, rollouts)
 
 
-class _PeopleOfDiscord(Service):
-    """Discord's HTTP API, for people who sign in with it."""
+class _HttpApi(Service):
+    """Discord's HTTP API, one client for all: its limits are those of all calls."""
 
-    def __init__(self, settings: Settings, secret: SecretStr, reactor: Any) -> None:
-        self._client = RestClient(
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.rest = RestClient(
             settings.discord_api_url,
             settings.discord_token.get_secret_value(),
             reactor,
             version=VERSION,
             jitter=random.SystemRandom().random,
             monotonic=perf_counter,
-            patience_s=SIGN_IN_PATIENCE_S,
         )
-        oauth = self._client.oauth(
-            settings.discord_client_id or "", secret.get_secret_value()
-        )
-        self.app = DiscordApp(oauth, settings.guild_id)
-        if not settings.guild_id:
-            _log.warn("nobody becomes an admin by Discord: GUILD_ID is not set")
 
     def stopService(self) -> Deferred[None]:
+        """Close it, when nobody who calls runs any more."""
         super().stopService()
-        return self._client.close()
+        return self.rest.close()
+
+
+def _people(settings: Settings, secret: SecretStr, rest: RestClient) -> DiscordApp:
+    """Make what people sign in with."""
+    if not settings.guild_id:
+        _log.warn("nobody becomes an admin by Discord: GUILD_ID is not set")
+    client_id = settings.discord_client_id or ""
+    oauth = rest.within(SIGN_IN_PATIENCE_S).oauth(client_id, secret.get_secret_value())
+    return DiscordApp(oauth, settings.guild_id)
 
 
 def _recorder(
@@ -441,7 +491,7 @@ def _recorder(
         format=FORMAT,
         version=VERSION,
         started=int(time()),
-        intents=PRESENCE_INTENTS,
+        intents=intents(settings.features),
         shards=settings.shards or 1,
         guilds=settings.guild_id,
         count_bots=settings.count_bots,

@@ -83,6 +83,7 @@ async def test_all_is_well_and_each_check_has_its_line(
         [
             *("settings", "versions", "port", "storage", "disk", "tls", "token"),
             *("clock", "sessions", "shards", "intents", "server", "channels"),
+            "permissions",
         ],
         "ok",
     )

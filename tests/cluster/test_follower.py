@@ -45,7 +45,8 @@ def channel_of(guild: int, which: int) -> Channel:
 @st.composite
 def voices(draw: st.DrawFn, guild: int, user: int) -> Voice:
     channel = guild * 10 + draw(st.integers(0, 1))
-    return Voice(user, channel, bot=user == BOT, roles=draw(ROLES))
+    name = draw(st.sampled_from(["", "Ada"]))
+    return Voice(user, channel, user == BOT, roles=draw(ROLES), name=name)
 
 
 @st.composite

@@ -86,17 +86,18 @@ def test_a_guild_create_replaces_so_that_no_ghost_stays(presence: Presence):
     assert presence.guilds[HOME].total == Tally(people=1)
 
 
-def test_roles_stay_while_payloads_lack_the_member(presence: Presence):
+def test_who_it_is_stays_while_payloads_lack_the_member(presence: Presence):
     roles = frozenset({RoleId(7), RoleId(8)})
-    presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, LOUNGE, roles=roles), False))
+    ada = Voice(ADA, LOUNGE, roles=roles, name="Ada", avatar_url="https://a.png")
+    presence.apply(VoiceUpdated(HOME, ADA, ada, False))
     voices = presence.guilds[HOME].voices
     presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, GAMES), None))
-    assert voices[ADA] == Voice(ADA, GAMES, roles=roles)
+    assert voices[ADA] == replace(ada, channel=GAMES)
     untold = replace(arrived(HOME, Voice(ADA, LOUNGE)), memberless=frozenset({ADA}))
     presence.apply(untold)
-    assert voices[ADA].roles == roles
+    assert voices[ADA] == ada
     presence.apply(VoiceUpdated(HOME, ADA, Voice(ADA, LOUNGE), False))
-    assert voices[ADA].roles == frozenset()
+    assert voices[ADA] == Voice(ADA, LOUNGE)
 
 
 def test_an_outage_is_unknown_and_not_empty(presence: Presence):

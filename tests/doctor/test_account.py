@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from voicestatus.core.features import Feature
 from voicestatus.discord.rest.wire import GatewayBot
 from voicestatus.doctor import account
 from voicestatus.doctor.finding import Verdict
@@ -49,23 +50,30 @@ def test_fewer_shards_than_recommended_are_a_warning_that_names_the_number():
     assert "SHARDS=auto, or 6" in finding.remedy
 
 
-def test_presence_needs_no_switch():
-    finding = account.intents(0, 129)
+def test_presence_and_community_need_no_switch():
+    (finding,) = account.features(0, {Feature.PRESENCE, Feature.COMMUNITY})
     assert finding.verdict is Verdict.OK
-    assert "may also" not in finding.found
+    assert finding.found == "presence, community: no switch of the portal is needed"
 
 
 @pytest.mark.parametrize("flag", [MEMBERS, MEMBERS_SMALL])
-def test_a_switch_that_is_on_is_named_by_its_feature(flag: int):
-    assert "may also use members" in account.intents(flag, 129).found
+def test_a_switch_that_is_on_is_named_and_what_it_would_allow(flag: int):
+    (needed,) = account.features(flag, {Feature.PRESENCE, Feature.MEMBERS})
+    assert "Server Members Intent is on" in needed.found
+    (more,) = account.features(flag, {Feature.PRESENCE})
+    assert "members could be added to FEATURES" in more.found
 
 
-def test_a_switch_that_is_missing_is_named_as_in_the_portal():
-    finding = account.intents(MEMBERS, 129 | 1 << 1 | 1 << 15)
-    assert finding.verdict is Verdict.FAILED
-    assert "Message Content Intent" in finding.found
-    assert "Server Members" not in finding.found
-    assert "Privileged Gateway Intents" in finding.remedy
+def test_each_feature_that_is_off_is_told_with_what_it_gives_and_where_to_mend_it():
+    off, unbuilt = account.features(MEMBERS, set(Feature))
+    assert off.verdict is Verdict.FAILED
+    assert off.found == (
+        "message-content (the text of recent messages) is off:"
+        " Message Content Intent is not switched on"
+    )
+    assert "Privileged Gateway Intents" in off.remedy
+    assert unbuilt.verdict is Verdict.WARNING
+    assert "voice listener" in unbuilt.found
 
 
 @pytest.mark.parametrize("off_s", [-4.0, 0.0, 0.99, 5.4])

@@ -1,7 +1,7 @@
 """What is said of Discord: of the simulated one, on a real port, in all its moods."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
@@ -13,6 +13,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate
 
+from voicestatus.core.features import Feature
 from voicestatus.doctor.discord import GUILDS_MOST, DiscordChecks
 from voicestatus.doctor.finding import Finding, Verdict
 from voicestatus.simulator.payloads import Overwrite
@@ -24,7 +25,7 @@ reactor: Any = installed
 GUILD = 1187000000000000001
 TOKEN = "very.secret.token"
 CHECKS = ["tls", "token", "clock", "sessions", "shards", "intents"]
-CHECKS += ["server", "channels"]
+CHECKS += ["server", "channels", "permissions"]
 VIEW = 1 << 10
 
 Start = Callable[..., Coroutine[Any, Any, SimulatedDiscord]]
@@ -53,7 +54,7 @@ async def look(
     *,
     token: str = TOKEN,
     guilds: tuple[int, ...] = (GUILD,),
-    intents: int = 129,
+    features: Collection[Feature] = (Feature.PRESENCE, Feature.COMMUNITY),
     **options: Any,
 ) -> dict[str, Finding]:
     """Return the last finding of each check; no secret is in any."""
@@ -70,7 +71,7 @@ async def look(
         }
         | options,
     )
-    findings = await checks.examine(guilds, intents)
+    findings = await checks.examine(guilds, features)
     await checks.close()
     assert not any(token in repr(finding) for finding in findings)
     return {finding.check: finding for finding in findings}
@@ -165,12 +166,12 @@ async def test_roles_that_may_view_nothing_are_a_failure(start: Start):
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_intent_that_is_switched_off_is_a_failure_when_it_is_asked_for(
+async def test_a_switch_that_is_off_is_a_failure_when_a_feature_needs_it(
     start: Start,
 ):
     discord = await start(rules=Rules(token=TOKEN, disallowed_intents=1 << 1))
     assert (await look(discord.url))["intents"].verdict is Verdict.OK
-    findings = await look(discord.url, intents=129 | 1 << 1)
+    findings = await look(discord.url, features=[Feature.MEMBERS])
     assert findings["intents"].verdict is Verdict.FAILED
     assert "Server Members Intent" in findings["intents"].found
 

@@ -22,11 +22,12 @@ class FakeDiscord:
         self.bug = bug
 
     async def examine(
-        self, guilds: Any, intents: int, shards: int | None
+        self, guilds: Any, features: Any, shards: int | None
     ) -> list[Finding]:
         if self.bug is not None:
             raise self.bug
-        return [ok("token", f"{guilds} {intents}")]
+        names = sorted(feature.value for feature in features)
+        return [ok("token", f"{guilds} {names}")]
 
     async def close(self) -> None:
         self.closed = True
@@ -53,7 +54,7 @@ def settings() -> Settings:
 
 async def told(settings: Settings, discord: Any) -> list[Finding]:
     findings: list[Finding] = []
-    await examine(settings, discord, 129, reactor, findings.append)
+    await examine(settings, discord, reactor, findings.append)
     return findings
 
 
@@ -65,7 +66,7 @@ async def test_both_ports_the_store_and_discord_are_told_in_this_order(
     findings = await told(settings, discord)
     checks = [finding.check for finding in findings]
     assert checks == ["port", "port", "storage", "token"]
-    assert findings[-1].found == "(7,) 129"
+    assert findings[-1].found == "(7,) ['community', 'presence']"
     assert discord.closed
 
 

@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
-import pytest
-
-from voicestatus.core.permissions import ADMINISTRATOR, VIEW_CHANNEL, Overwrite
+from voicestatus.core.bot_permissions import REQUESTED
+from voicestatus.core.features import Feature
+from voicestatus.core.permissions import (
+    ADMINISTRATOR,
+    MANAGE_ROLES,
+    VIEW_CHANNEL,
+    Overwrite,
+)
 from voicestatus.discord.rest.wire import Channel, Guild, Role
 from voicestatus.doctor.finding import Finding, Verdict
-from voicestatus.doctor.guilds import View, invitation, judge, not_in
+from voicestatus.doctor.guilds import Bot, View, in_none, judge, not_in
 
 GUILD, OWNER, BOT, OWN = 1, 2, 3, 11
 HIDING = (Overwrite(GUILD, 0, VIEW_CHANNEL),)
@@ -24,7 +29,11 @@ TEXT = channel(23, "general", voice=False)
 def view(*channels: Channel, everyone: int = VIEW_CHANNEL, own: int = 0) -> View:
     roles = (Role(GUILD, "@everyone", everyone, None), Role(OWN, "lamp", own, BOT))
     guild = Guild(GUILD, "Harbour", OWNER, None, roles)
-    return View(guild, (TEXT, *channels), BOT, (OWN,))
+    return View(guild, (TEXT, *channels), of({Feature.PRESENCE}), (OWN,))
+
+
+def of(features: set[Feature]) -> Bot:
+    return Bot(BOT, 5, frozenset(features))
 
 
 def last(seen: View) -> Finding:
@@ -106,12 +115,25 @@ def test_names_cannot_write_to_the_terminal():
     assert "\n" not in line
 
 
-def test_an_invitation_asks_for_one_permission():
-    assert invitation(5) == (
-        "https://discord.com/oauth2/authorize?client_id=5&scope=bot&permissions=1024"
+ALLOWED_MUCH = {Feature.PRESENCE, Feature.COMMUNITY}
+
+
+def test_what_a_feature_lacks_is_named_with_the_way_to_allow_it():
+    seen = replace(view(LOUNGE, own=REQUESTED & ~MANAGE_ROLES), bot=of(ALLOWED_MUCH))
+    finding = last(seen)
+    assert finding.verdict is Verdict.WARNING
+    assert finding.found == (
+        "in Harbour community lacks Manage Roles (giving ranks their roles)"
+    )
+    assert f"permissions={REQUESTED}&guild_id={GUILD}" in finding.remedy
+    assert last(replace(view(LOUNGE, own=REQUESTED), bot=of(ALLOWED_MUCH))).found == (
+        "in Harbour the bot may do all that community needs"
     )
 
 
-@pytest.mark.parametrize("part", ["client_id=5", "guild_id=42", "permissions=1024"])
-def test_where_the_bot_is_missing_it_can_be_invited(part: str):
-    assert part in not_in(42, 5).remedy
+def test_where_the_bot_is_missing_it_can_be_invited_to_what_its_features_need():
+    remedy = not_in(42, of({Feature.PRESENCE})).remedy
+    assert all(
+        part in remedy for part in ("client_id=5", "guild_id=42", "permissions=1024")
+    )
+    assert f"permissions={REQUESTED}" in in_none(of(ALLOWED_MUCH)).remedy

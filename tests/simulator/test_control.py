@@ -89,14 +89,15 @@ def test_people_delete_what_the_bot_wrote(room: Room) -> None:
     assert room.rest("PATCH", f"{path}/{made}", {"content": "y"}, 404)["code"] == 10008
 
 
-def test_a_member_gets_roles_and_a_name(room: Room) -> None:
+def test_a_member_gets_roles_a_name_and_a_picture(room: Room) -> None:
     roles = [str(role.id) for role in room.home.roles if role.name in {"DJ", "Mods"}]
-    room.order("/members", guild=GUILD, user=5, roles=roles, nick="Zed")
+    room.order("/members", guild=GUILD, user=5, roles=roles, nick="Zed", avatar="a1")
     member = room.rest("GET", f"/guilds/{GUILD}/members/5")
-    assert (member["roles"], member["nick"]) == (roles, "Zed")
-    room.order("/members", guild=GUILD, user=5, roles=[])
+    shown = member["roles"], member["nick"], member["avatar"]
+    assert shown == (roles, "Zed", "a1")
+    room.order("/members", guild=GUILD, user=5, roles=[], avatar="")
     member = room.rest("GET", f"/guilds/{GUILD}/members/5")
-    assert (member["roles"], member["nick"]) == ([], "Zed")
+    assert (member["roles"], member["nick"], member["avatar"]) == ([], "Zed", None)
     refused = room.order("/members", 400, guild=GUILD, user=5, roles=[7])
     assert refused["error"]["field"] == "roles"
 

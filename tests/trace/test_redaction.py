@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voicestatus.core.errors import ProtocolError
+from voicestatus.core.guild import Voice
 from voicestatus.core.presence import Presence, SessionBegan
 from voicestatus.discord.gateway import wire
 from voicestatus.trace.redaction import (
@@ -32,6 +33,8 @@ MESSAGES = [
 ]
 PLAIN = {"shard", "kind", "position", "seq", "interval_s", "op"}
 """Fields whose numbers are no ids."""
+INSTEAD = {"session_id": SESSION_ID, "resume_url": RESUME_URL, "avatar_url": None,
+           "code": "-"}  # fmt: skip
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -60,10 +63,11 @@ def is_secret(leaf: Any) -> bool:
 
 
 def other(value: Any, names: Pseudonyms, field: str = "") -> Any:
-    """Say what a value is with other ids and names."""
+    """Say what a value is with other ids and names, and people without any."""
     if is_dataclass(value):
+        nameless = {"name": ""} if isinstance(value, Voice) else {}
         return {f.name: other(getattr(value, f.name), names, f.name)
-                for f in fields(value)}  # fmt: skip
+                for f in fields(value)} | nameless  # fmt: skip
     if isinstance(value, frozenset):
         return {other(each, names) for each in value}
     if isinstance(value, tuple):
@@ -75,13 +79,9 @@ def other(value: Any, names: Pseudonyms, field: str = "") -> Any:
             return max(-LARGEST, min(value, LARGEST))
         return names.id(int(value))
     if isinstance(value, str):
-        match field:
-            case "session_id":
-                return SESSION_ID
-            case "resume_url":
-                return RESUME_URL
-            case _:
-                return names.name(value) if value else ""
+        if field in INSTEAD:
+            return INSTEAD[field]
+        return names.name(value) if value else ""
     return value
 
 

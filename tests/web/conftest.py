@@ -53,11 +53,13 @@ from voicestatus.ota.signs import Signs
 from voicestatus.services import Row
 from voicestatus.simulator.images import make_image
 from voicestatus.store.memory import MemoryStore
-from voicestatus.web.access import DiscordApp
+from voicestatus.web.access import Access, DiscordApp
 from voicestatus.web.admin import AdminSide
+from voicestatus.web.api.resource import Api
 from voicestatus.web.front import Front, UpgradeResource
 from voicestatus.web.health import ExactTree
 from voicestatus.web.ota import PARALLEL, OtaSide
+from voicestatus.web.request_ids import RequestIds
 from voicestatus.web.site import QuietSite
 
 TOKEN = "open-sesame"
@@ -625,6 +627,32 @@ def make_side() -> Iterator[Callable[..., Side]]:
 @pytest.fixture
 def side(make_side: Callable[..., Side]) -> Side:
     return make_side()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Callable[..., Answer]]]:
+    """Serve subjects at `/own`, to whom the side lets in; return how to ask them."""
+    apis: list[Api] = []
+
+    def serve(side: Side, *subjects: object) -> Callable[..., Answer]:
+        (access,) = (part for part in side.admin if isinstance(part, Access))
+        api = Api(subjects, access.gate, RequestIds(lambda: "own"))
+        side.root.putChild(b"own", api.resource)
+        api.startService()
+        apis.append(api)
+
+        def ask(
+            method: str, path: str, body: object = None, *, token: str | None = TOKEN
+        ) -> Answer:
+            visitor = side.visit()
+            visitor.send(request(method, f"/own{path}", body, token))
+            return visitor.answer
+
+        return ask
+
+    yield serve
+    for api in apis:
+        api.stopService()
 
 
 @pytest_twisted.async_yield_fixture

@@ -73,7 +73,6 @@ def _show_bug(event: LogEvent) -> None:
 async def _look(env_file: str | None, reactor: Any, tell: Tell) -> None:
     # The whole server, which `--help` does not need.
     from voicestatus.open_files import OTHER_FILES  # noqa: PLC0415
-    from voicestatus.tap import PRESENCE_INTENTS  # noqa: PLC0415
 
     settings = _settings(env_file, tell)
     needs = [each for each in requires("voicestatus") or () if "extra ==" not in each]
@@ -93,7 +92,7 @@ async def _look(env_file: str | None, reactor: Any, tell: Tell) -> None:
         monotonic=monotonic,
         wall=time,
     )
-    await examine(settings, discord, PRESENCE_INTENTS, reactor, tell)
+    await examine(settings, discord, reactor, tell)
 
 
 def _settings(env_file: str | None, tell: Tell) -> Settings | None:

@@ -126,6 +126,8 @@ class Device:
 
 PREFIX = "vsd_"
 """What every device's own token begins with; 43 characters of base64 follow."""
+TICKET = "vst_"
+"""What a one-use token begins with, with which a device enrols."""
 ROTATION_WINDOW_S = 600.0
 """How long the older tokens are good once a newer one was used."""
 MAX_TOKENS = 4
@@ -143,6 +145,11 @@ def is_id(text: str) -> bool:
 def is_own(token: bytes) -> bool:
     """Whether this is a device's own token, by its looks."""
     return token.startswith(PREFIX.encode())
+
+
+def is_ticket(token: bytes) -> bool:
+    """Whether this is a one-use token, by its looks."""
+    return token.startswith(TICKET.encode())
 
 
 def digest_of(token: bytes) -> str:

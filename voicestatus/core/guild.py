@@ -37,7 +37,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One person's voice state. `suppress` on a stage means: in the audience."""
+    """One person's voice state. `suppress` on a stage means: in the audience.
+
+    `name` and `avatar_url` are as the guild shows them; "" and None: not told.
+    """
 
     user: UserId
     channel: ChannelId
@@ -51,6 +54,8 @@ class Voice:
     suppress: bool = False
     hand_raised: bool = False
     roles: frozenset[RoleId] = frozenset()
+    name: str = ""
+    avatar_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class SyncEnded:
 class GuildArrived:
     """GUILD_CREATE: the whole truth of one guild; it replaces all that was known.
 
-    Of `memberless` people it was not told whether they are bots, nor their roles.
+    Of `memberless` people it was not told who they are: see `VoiceUpdated`.
     """
 
     shard: int
@@ -107,8 +107,8 @@ class ChannelDeleted:
 class VoiceUpdated:
     """VOICE_STATE_UPDATE: where one person is now.
 
-    `bot` is None where the payload had no member: then the voice's roles are not told
-    either, and those of the last one stay. Who was a bot once is one for ever.
+    `bot` is None where the payload had no member: then the voice's roles, name and
+    avatar are not told either, and the last ones stay. A bot is one for ever.
     """
 
     guild: GuildId
@@ -291,7 +291,7 @@ class Presence:
             self._bots.add(event.user)
         voice = event.voice
         if voice is not None and event.bot is None:
-            voice = _with_last_roles(guild, voice)
+            voice = _as_last_known(guild, voice)
         return self._place(guild, event.user, voice)
 
     def _place(self, guild: Guild, user: UserId, voice: Voice | None) -> list[Change]:
@@ -383,7 +383,7 @@ class Presence:
             changes += self._place(guild, user, None)
         for user, voice in present.items():
             told = user not in event.memberless
-            kept = voice if told else _with_last_roles(guild, voice)
+            kept = voice if told else _as_last_known(guild, voice)
             changes += self._place(guild, user, kept)
         return changes
 
@@ -448,6 +448,11 @@ def shard_of(guild: GuildId, count: int) -> int:
     return (guild >> 22) % count
 
 
-def _with_last_roles(guild: Guild, voice: Voice) -> Voice:
+def _as_last_known(guild: Guild, voice: Voice) -> Voice:
+    """Return a voice that came without its member, with what the last one told."""
     before = guild.voices.get(voice.user)
-    return voice if before is None else replace(voice, roles=before.roles)
+    if before is None:
+        return voice
+    return replace(
+        voice, roles=before.roles, name=before.name, avatar_url=before.avatar_url
+    )

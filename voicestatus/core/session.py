@@ -15,3 +15,5 @@ class SessionState:
     resume_url: str
     syncing: bool = False
     """Whether the session still owed guilds when this was taken."""
+    intents: int = 0
+    """What it asked for when it began; 0: nobody knows."""

@@ -1,10 +1,12 @@
 """How devices come to tokens of their own: by a hello, by an admin, by a rotation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.fleet import (
     PREFIX,
     Enrolment,
@@ -19,7 +21,11 @@ from voicestatus.devices.here import Here
 from voicestatus.devices.keepalive import Seldom
 from voicestatus.devices.metrics import DeviceMetrics
 from voicestatus.devices.records import described
+from voicestatus.devices.session import Ticket
 from voicestatus.devices.table import Table
+from voicestatus.devices.tickets import Tickets
+from voicestatus.store.documents import VersionConflict
+from voicestatus.tasks import Tasks
 
 
 class Enrolling:
@@ -30,6 +36,7 @@ class Enrolling:
     def __init__(
         self,
         table: Table,
+        tickets: Tickets,
         clock: IReactorTime,
         metrics: DeviceMetrics,
         *,
@@ -40,19 +47,33 @@ class Enrolling:
         become: Callable[[Here, str], object],
     ) -> None:
         """`become` is told that a stranger is the device of that id from now on."""
-        self._table, self._clock, self._metrics = table, clock, metrics
+        self._table, self._tickets = table, tickets
+        self._clock, self._metrics = clock, metrics
         self._enrolment, self._wall, self._make_token = enrolment, wall, make_token
         self._max_devices, self._become = max_devices, become
         self._asking: dict[Here, None] = {}
         """Who waits for a token, or to be listed."""
         self._early: dict[Here, None] = {}
         """Who said hello before the table was read."""
+        self._invited: dict[Here, Ticket] = {}
+        """Strangers that came with a one-use token, which is not taken yet."""
+        self._redeeming: dict[Here, None] = {}
+        """Those of whom it is just being taken."""
         self._refused = Seldom()
+        self._tasks = Tasks()
+
+    def end(self) -> None:
+        """Enrol nobody any more."""
+        self._tasks.cancel()
 
     def new_token(self) -> tuple[str, str]:
         """Return a token and what is kept of it."""
         token = PREFIX + self._make_token()
         return token, digest_of(token.encode())
+
+    def invite(self, here: Here, ticket: Ticket) -> None:
+        """Take it that a stranger came with a one-use token."""
+        self._invited[here] = ticket
 
     def greet(self, here: Here) -> None:
         """Answer a stranger's hello, at once or when that is possible."""
@@ -69,7 +90,9 @@ class Enrolling:
 
     def awaits(self, here: Here) -> bool:
         """Whether a stranger's hello is not answered yet."""
-        return here in self._asking or here in self._early
+        return any(
+            here in some for some in (self._asking, self._early, self._redeeming)
+        )
 
     def standing(self, id_: str) -> Standing:
         """Judge who knows no more than the shared token, and says it is this device."""
@@ -88,8 +111,8 @@ class Enrolling:
 
     def leave(self, here: Here) -> None:
         """Take it that a connection is gone."""
-        self._asking.pop(here, None)
-        self._early.pop(here, None)
+        for some in (self._asking, self._early, self._invited, self._redeeming):
+            some.pop(here, None)
 
     def refuse(self, here: Here, why: str, message: str) -> None:
         """Answer a hello with an error; it goes on as what it was."""
@@ -120,6 +143,10 @@ class Enrolling:
 
     def _answer(self, here: Here) -> None:
         id_ = here.said_id
+        if (ticket := self._invited.pop(here, None)) is not None:
+            self._redeeming[here] = None
+            self._tasks.spawn("enrolling a device", self._redeem(here, id_, ticket))
+            return
         outcome = self.standing(id_)
         match outcome:
             case Standing.USED:
@@ -135,6 +162,47 @@ class Enrolling:
                 here.welcome()
             case Standing.WAITS | Standing.ENROLS:
                 self._ask(here)
+
+    async def _redeem(self, here: Here, id_: str, ticket: Ticket) -> None:
+        """Enrol a device that came with a one-use token; whoever is first takes that.
+
+        A device that is known keeps its name, tags and rule: its flash was erased.
+        """
+        record = self._table.get(id_)
+        if record is not None and record.revoked:
+            self._turn_away(here, "revoked", f"device {id_} is revoked")
+            return
+        (token, digest), now = self.new_token(), self._wall()
+
+        def issued(record: Record) -> Record:
+            return issue(replace(record, approved=True), digest, now)
+
+        spending = (self._tickets.spending(ticket),)
+        try:
+            if record is None:
+                new = self._new_record(here, approved=True)
+                await self._table.add(issued(new), spending)
+            else:
+                await self._table.change(id_, issued, spending)
+        except VersionConflict:
+            self._turn_away(here, "ticket_spent", "another device took this token")
+        except (Refusal, StoreError):
+            self._dismiss(here)  # it comes again, and may find it otherwise
+        else:
+            self._metrics.hellos[Standing.ENROLS.value].inc()
+            self._redeeming.pop(here, None)
+            if here.connection is not None:
+                self._become(here, id_)
+                here.welcome(token)
+
+    def _turn_away(self, here: Here, why: str, message: str) -> None:
+        self.refuse(here, why, message)
+        self._dismiss(here)
+
+    @staticmethod
+    def _dismiss(here: Here) -> None:
+        if here.connection is not None:
+            here.connection.dismiss()
 
     def _ask(self, here: Here) -> None:
         self._asking[here] = None

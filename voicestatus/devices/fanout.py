@@ -7,7 +7,7 @@ setup.cfg and the conformance tests, which run over both paths, hold that togeth
 from collections.abc import Callable, Iterable
 from errno import ENOBUFS, EWOULDBLOCK
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionAborted
@@ -26,6 +26,15 @@ READ_BYTES = 4096
 
 Transport = Any
 """Twisted has no one type for what tcp.Server and its wrappers can do."""
+
+
+class Peer(Protocol):
+    """Who is written to."""
+
+    transport: Transport
+
+
+P = TypeVar("P", bound=Peer)
 
 
 class Path(Protocol):
@@ -102,26 +111,26 @@ class Direct:
             transport.write(frame[sent:])
         return True
 
-    def offer_all(self, signs: Iterable["Sign"], frame: bytes) -> list["Sign"]:
+    def offer_all(self, peers: Iterable[P], frame: bytes) -> list[P]:
         """Offer a frame to many; return those for whom nothing was done yet.
 
-        What nearly always happens stands in the loop itself: a call for each sign
+        What nearly always happens stands in the loop itself: a call for each peer
         would be half of what all of Python costs here.
         """
         size, left = len(frame), []
-        for sign in signs:
-            transport = sign.transport
+        for peer in peers:
+            transport = peer.transport
             if (
                 transport.dataBuffer
                 or transport._tempDataLen  # noqa: SLF001
                 or transport.disconnecting
             ):
-                left.append(sign)
+                left.append(peer)
                 continue
             try:
                 sent = transport.socket.send(frame)
             except (OSError, AttributeError):  # full, or lost and without a socket
-                left.append(sign)
+                left.append(peer)
                 continue
             if sent < size:
                 transport.write(frame[sent:])

@@ -89,7 +89,7 @@ class DeviceMetrics:
         )
         outcomes = (
             *("known", "enrolled", "waiting", "stranger"),
-            *("already_enrolled", "wrong_id", "revoked"),
+            *("already_enrolled", "wrong_id", "revoked", "ticket_spent"),
         )
         self.hellos = {outcome: hellos.labels(outcome) for outcome in outcomes}
         self.statuses = Counter(

@@ -23,6 +23,7 @@ from voicestatus.core.fleet import (
     Vitals,
     digest_of,
     is_id,
+    is_ticket,
     is_used,
     issue,
     use,
@@ -37,8 +38,9 @@ from voicestatus.devices.offering import Offering
 from voicestatus.devices.records import described
 from voicestatus.devices.returning import Returning
 from voicestatus.devices.returning_everywhere import ReturningEverywhere
-from voicestatus.devices.session import Known, Nobody, Unsure, Verdict
+from voicestatus.devices.session import Known, Nobody, Ticket, Unsure, Verdict
 from voicestatus.devices.table import Table, not_found
+from voicestatus.devices.tickets import Tickets
 from voicestatus.devices.wire import Hello, Offer, OtaReport, Status, command_text
 from voicestatus.store.documents import Change, Documents
 from voicestatus.tasks import Tasks
@@ -123,8 +125,10 @@ class Registry(Service):
         self._table = Table(documents, clock, self._wishes, self._news, self._learnt)
         if others is not None:
             self._doubts = Doubts(clock, self._table.others.read_all, self._judge)
+        self._tickets = Tickets(documents, wall, make_token, self._judge)
         self._enrolling = Enrolling(
             self._table,
+            self._tickets,
             clock,
             metrics,
             enrolment=enrolment,
@@ -168,6 +172,8 @@ class Registry(Service):
         """Write what is not written yet; fires when that is done or refused."""
         super().stopService()
         self._tasks.cancel()
+        self._tickets.end()
+        self._enrolling.end()
         if self._doubts is not None:
             self._doubts.end()
         return Deferred.fromCoroutine(self._table.close())
@@ -309,6 +315,16 @@ class Registry(Service):
         self._tell(id_)
         return token
 
+    async def provision(self, *, also: tuple[Change, ...] = ()) -> tuple[str, float]:
+        """Make a one-use token; return it, and until when it enrols a device.
+
+        It does so whatever is said of unknown devices; one that is known keeps what
+        it is.
+
+        :raises StoreError: when it was not stored.
+        """
+        return await self._tickets.make(also)
+
     def welcome(self, id_: str, token: str) -> None:
         """Send a device its new token, if it is here and can take one."""
         here = self._here.get(id_)
@@ -394,7 +410,9 @@ class Registry(Service):
     # ---- for connections -----------------------------------------------------------
 
     def judge(self, token: bytes) -> Verdict:
-        """Tell whose own token this is."""
+        """Tell whose own token this is, or whether it is good for enrolling."""
+        if is_ticket(token):
+            return self._tickets.judge(token)
         digest = digest_of(token)
         record = self._table.fleet.bearer(digest, self._wall())
         if record is not None:
@@ -405,24 +423,28 @@ class Registry(Service):
         surely = self._doubts is None or self._doubts.refuses(digest)
         return Nobody() if surely else Unsure()
 
-    def arrive(self, connection: Connection, known: Known | None) -> Here:
+    def arrive(self, connection: Connection, known: Known | Ticket | None) -> Here:
         """Take a connection that is let in."""
-        id_ = self._new_name() if known is None else known.id
-        digest = None if known is None else known.digest
-        here = Here(connection, id_, self._wall(), digest)
-        if known is None:
-            if (back := self._offering.came(here)) is not None:
-                self._settle(here, back)
-            else:
-                self._strangers[id_] = here
-                self._came(id_)
-        else:
-            self._settle(here, id_)
-            record = self._table.get(id_)
-            if record is not None:
-                used = use(record, known.digest, self._wall())
-                if used is not record:
-                    self._table.save(used, soon=True)
+        if isinstance(known, Known):
+            return self._arrive(connection, known)
+        here = Here(connection, self._new_name(), self._wall(), None)
+        if isinstance(known, Ticket):
+            self._enrolling.invite(here, known)
+        elif (back := self._offering.came(here)) is not None:
+            self._settle(here, back)
+            return here
+        self._strangers[here.id] = here
+        self._came(here.id)
+        return here
+
+    def _arrive(self, connection: Connection, known: Known) -> Here:
+        here = Here(connection, known.id, self._wall(), known.digest)
+        self._settle(here, known.id)
+        record = self._table.get(known.id)
+        if record is not None:
+            used = use(record, known.digest, self._wall())
+            if used is not record:
+                self._table.save(used, soon=True)
         return here
 
     def rule_of(self, here: Here) -> RuleText:

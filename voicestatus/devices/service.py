@@ -54,6 +54,7 @@ from voicestatus.devices.session import (
     PutOff,
     Refuse,
     Remove,
+    Ticket,
 )
 from voicestatus.devices.upgrade import Accepted, Refused, refuse
 from voicestatus.devices.wire import (
@@ -340,7 +341,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
 
     # ---- what its connections report -----------------------------------------------
 
-    def let_in(self, device: DeviceProtocol, known: Known | None) -> None:
+    def let_in(self, device: DeviceProtocol, known: Known | Ticket | None) -> None:
         self._answered(device)
         here = device.here = self.registry.arrive(device, known)
         self.wheel.add(device)

@@ -8,7 +8,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Generic, TypeVar
 
-from voicestatus.core.fleet import is_own
+from voicestatus.core.fleet import is_own, is_ticket
 from voicestatus.core.penalty import PenaltyBox
 from voicestatus.devices.wire import parse_auth
 
@@ -35,6 +35,17 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """A verdict: an admin made the token, for one device that is yet to enrol.
+
+    `version` is that of what is stored of it: who changes that first takes it.
+    """
+
+    digest: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Nobody:
     """A verdict: the token is nobody's that may come in."""
 
@@ -44,19 +55,19 @@ class Unsure:
     """A verdict: it can not be told yet; what is not known is not refused."""
 
 
-Verdict = Known | Nobody | Unsure
+Verdict = Known | Ticket | Nobody | Unsure
 
 
 @dataclass(frozen=True, slots=True)
 class LetIn:
     """Say `OK` and show the light from now on; None: to a stranger."""
 
-    known: Known | None = None
+    known: Known | Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Find out whose token this is, and say it by `judged`."""
+    """Find out whose token this is, or what it is for, and say it by `judged`."""
 
     token: bytes
 
@@ -191,7 +202,7 @@ class DeviceSession:
         if self._state is not _State.UNJUDGED:
             return []
         match verdict:
-            case Known():
+            case Known() | Ticket():
                 self._state, self._token = _State.IN, b""
                 return [LetIn(verdict)]
             case Nobody():
@@ -226,7 +237,7 @@ class DeviceSession:
         if self._key.fits(token):
             self._state = _State.IN
             return [_STRANGER]
-        if is_own(token):
+        if is_own(token) or is_ticket(token):
             self._state, self._token = _State.UNJUDGED, token
             return [Ask(token)]
         return self._refuse(Reason.WRONG_TOKEN, address, now_s)

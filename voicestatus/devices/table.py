@@ -13,7 +13,7 @@ from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.fleet import Fleet, Record
 from voicestatus.devices.catching_up import RETRY_AFTER_S, CatchingUp
 from voicestatus.devices.news import News
-from voicestatus.devices.records import Records, merged, refilled
+from voicestatus.devices.records import KIND, Records, merged, refilled
 from voicestatus.store.documents import (
     Change,
     Document,
@@ -152,7 +152,9 @@ class Table:
                 raise already_there(record.id)
             try:
                 await self._write([record], *also)
-            except VersionConflict:
+            except VersionConflict as e:
+                if e.kind != KIND:  # one of `also`
+                    raise
                 await self.others.read_again([record.id])
                 raise already_there(record.id) from None
             self.fleet.put(record)
@@ -177,8 +179,8 @@ class Table:
             changed = change(self._known(id_))
             try:
                 await self._write([changed], *also)
-            except VersionConflict:
-                if not tries_left:
+            except VersionConflict as e:
+                if e.kind != KIND or not tries_left:
                     raise
                 await self.others.read_again([id_])
             else:

@@ -1,29 +1,26 @@
 """What Discord and the way to it tell of the bot's account. Pure."""
 
+from collections.abc import Collection
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult
 
+from voicestatus.core.features import (
+    NEEDS,
+    PORTAL,
+    Feature,
+    not_allowed,
+    not_built,
+    remedy,
+    switches,
+)
 from voicestatus.discord.gateway.identify import SPACING_S
-from voicestatus.discord.gateway.wire import PRIVILEGED
 from voicestatus.discord.rest.wire import GatewayBot, OwnUser
 from voicestatus.doctor.finding import Finding, failed, ok, warning
 
-PORTAL: Final = "https://discord.com/developers/applications > your application"
 FEW_SESSIONS: Final = 100
 SKEW_MOST_S: Final = 5.0
-ALLOWING: Final = {
-    1 << 1: 1 << 14 | 1 << 15,
-    1 << 8: 1 << 12 | 1 << 13,
-    1 << 15: 1 << 18 | 1 << 19,
-}
-"""Privileged intents, and the application flags of which one allows it.
-
-Source: Discord docs, Application, "Application Flags"; the second is a small bot's.
-"""
-OPTIONAL: Final = {"members": 1 << 1, "message-content": 1 << 15}
-"""Features that need a privileged intent; `presence` and `community` need none."""
 
 
 def token(me: OwnUser) -> Finding:
@@ -89,22 +86,44 @@ def shards(bot: GatewayBot, wanted: int | None) -> Finding:
     )
 
 
-def intents(flags: int, wanted: int) -> Finding:
-    """Compare the intents that the server asks for with those the bot may use."""
-    missing = [
-        name
-        for bit, name in PRIVILEGED.items()
-        if wanted & bit and not flags & ALLOWING[bit]
-    ]
-    if missing:
-        return failed(
+def features(flags: int, wanted: Collection[Feature]) -> list[Finding]:
+    """Compare what the settings want with the switches of the portal."""
+    off = not_allowed(wanted, flags)
+    needed = switches(wanted)
+    findings = [
+        failed(
             "intents",
-            f"the bot may not use {' and '.join(missing)}, which the settings need",
-            f"Switch it on: {PORTAL} > Bot > Privileged Gateway Intents",
+            f"{_shown(feature)} is off: {needed[feature].name} is not switched on",
+            _sentence(remedy(needed[feature])),
         )
-    extra = [name for name, bit in OPTIONAL.items() if flags & ALLOWING[bit]]
-    also = f"; the bot may also use {' and '.join(extra)}" if extra else ""
-    return ok("intents", f"presence and community need none that is privileged{also}")
+        for feature in off
+    ]
+    if not findings:
+        findings.append(ok("intents", _all_on(flags, wanted)))
+    for feature, why in not_built(wanted).items():
+        findings.append(warning("features", f"{_shown(feature)} is off: {why}"))
+    return findings
+
+
+def _all_on(flags: int, wanted: Collection[Feature]) -> str:
+    on = [switch.name for switch in switches(wanted).values()]
+    names = [feature.value for feature in Feature if feature in wanted]
+    said = f"{' and '.join(on)} is on" if on else "no switch of the portal is needed"
+    others = set(Feature).difference(wanted)
+    may = sorted(
+        each.value
+        for each in switches(others).keys() - not_allowed(others, flags).keys()
+    )
+    also = f"; {' and '.join(may)} could be added to FEATURES" if may else ""
+    return f"{', '.join(names)}: {said}{also}"
+
+
+def _shown(feature: Feature) -> str:
+    return f"{feature.value} ({NEEDS[feature].gives})"
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def clock(told: str | None, now: float) -> Finding:

@@ -1,6 +1,6 @@
 """Asks Discord about the bot, each question within its time."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.ssl import Certificate
 from twisted.python.failure import Failure
 
+from voicestatus.core.features import Feature
 from voicestatus.core.ids import GuildId
 from voicestatus.discord.rest.client import RestClient
 from voicestatus.discord.rest.errors import (
@@ -22,6 +23,7 @@ from voicestatus.discord.rest.ratelimit import Answer
 from voicestatus.discord.rest.wire import OwnUser
 from voicestatus.doctor import account, guilds
 from voicestatus.doctor.finding import Finding, failed, ok, warning
+from voicestatus.doctor.guilds import Bot
 
 WITHIN_S: Final = 10.0
 """Each question."""
@@ -81,17 +83,21 @@ class DiscordChecks:
         self._answered = self._untrusted = False
 
     async def examine(
-        self, wanted: Sequence[GuildId], intents: int, shards: int | None = None
+        self,
+        wanted: Sequence[GuildId],
+        features: Collection[Feature],
+        shards: int | None = None,
     ) -> tuple[Finding, ...]:
         """Look at `wanted` guilds, or at all that the bot is in."""
         of_token, me = await self._token()
         asking = Deferred.fromCoroutine(self._sessions(shards))
-        of_intents, application = await self._intents(intents)
+        of_features, application = await self._features(features)
         of_sessions = await asking
-        findings = (self._tls(), of_token, self._clock, *of_sessions, of_intents)
+        findings = (self._tls(), of_token, self._clock, *of_sessions, *of_features)
         if me is None:
             return *findings, warning("server", "not checked: the token comes first")
-        return *findings, *await self._servers(wanted, application or me.id, me)
+        bot = Bot(me.id, application or me.id, frozenset(features))
+        return *findings, *await self._servers(wanted, bot)
 
     def close(self) -> Deferred[None]:
         """Close what is open; fires when it is closed."""
@@ -125,16 +131,16 @@ class DiscordChecks:
             return [un.finding]
         return [account.sessions(bot), account.shards(bot, shards)]
 
-    async def _intents(self, wanted: int) -> tuple[Finding, int | None]:
+    async def _features(
+        self, wanted: Collection[Feature]
+    ) -> tuple[list[Finding], int | None]:
         try:
             application = await self._ask("intents", self._rest.application())
         except Unanswered as un:
-            return un.finding, None
-        return account.intents(application.flags, wanted), application.id
+            return [un.finding], None
+        return account.features(application.flags, wanted), application.id
 
-    async def _servers(
-        self, wanted: Sequence[GuildId], application: int, me: OwnUser
-    ) -> list[Finding]:
+    async def _servers(self, wanted: Sequence[GuildId], bot: Bot) -> list[Finding]:
         more: list[Finding] = []
         if not wanted:
             try:
@@ -143,31 +149,29 @@ class DiscordChecks:
                 return [un.finding]
             wanted, beyond = found[:GUILDS_MOST], len(found) - GUILDS_MOST
             if not found:
-                return [guilds.in_none(application)]
+                return [guilds.in_none(bot)]
             if beyond > 0:
                 more = [guilds.not_all(GUILDS_MOST)]
         few = DeferredSemaphore(GUILDS_AT_ONCE)
 
         async def look(guild: GuildId) -> list[Finding]:
             async with few:
-                return await self._server(guild, application, me)
+                return await self._server(guild, bot)
 
         looked = [Deferred.fromCoroutine(look(guild)) for guild in wanted]
         told = await gatherResults(looked, consumeErrors=True)
         return [finding for findings in told for finding in findings] + more
 
-    async def _server(
-        self, id_: GuildId, application: int, me: OwnUser
-    ) -> list[Finding]:
+    async def _server(self, id_: GuildId, bot: Bot) -> list[Finding]:
         try:
             guild = await self._ask("server", self._rest.guild(id_))
             channels = await self._ask("channels", self._rest.channels(id_))
-            roles = await self._ask("channels", self._rest.member_roles(id_, me.id))
+            roles = await self._ask("channels", self._rest.member_roles(id_, bot.user))
         except Unanswered as un:
             if un.code in NOT_IN:
-                return [guilds.not_in(id_, application)]
+                return [guilds.not_in(id_, bot)]
             return [replace(un.finding, found=f"{id_}: {un.finding.found}")]
-        return guilds.judge(guilds.View(guild, channels, me.id, roles))
+        return guilds.judge(guilds.View(guild, channels, bot, roles))
 
     async def _ask(self, check: str, call: Coroutine[Deferred[Any], Any, T]) -> T:
         """:raises Unanswered: with what to say instead."""

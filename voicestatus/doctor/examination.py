@@ -17,7 +17,6 @@ _log = Logger()
 async def examine(
     settings: Settings,
     discord: DiscordChecks,
-    intents: int,
     reactor: Any,
     tell: Callable[[Finding], object],
 ) -> None:
@@ -25,7 +24,10 @@ async def examine(
     running = [
         _begin("port", _one(port.examine(settings.host, settings.port, reactor))),
         _begin("storage", storage.examine(settings.storage_url, reactor)),
-        _begin("discord", discord.examine(settings.guild_id, intents, settings.shards)),
+        _begin(
+            "discord",
+            discord.examine(settings.guild_id, settings.features, settings.shards),
+        ),
     ]
     if settings.health_port is not None:
         health = port.examine(settings.host, settings.health_port, reactor)

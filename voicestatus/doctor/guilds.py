@@ -1,8 +1,10 @@
 """What the bot sees in a server. Pure."""
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
+from voicestatus.core import bot_permissions
+from voicestatus.core.bot_permissions import missing_in
+from voicestatus.core.features import NEEDS, Feature, permissions
 from voicestatus.core.ids import GuildId, UserId
 from voicestatus.core.permissions import (
     ADMINISTRATOR,
@@ -16,18 +18,33 @@ from voicestatus.doctor.finding import Finding, failed, listed, ok, warning
 
 
 @dataclass(frozen=True, slots=True)
+class Bot:
+    """Whose view it is, and what the settings want of it."""
+
+    user: UserId
+    application: int
+    features: frozenset[Feature]
+
+    def invitation(self, guild: GuildId | None = None) -> str:
+        """Make the address at which an admin of a server lets it in, or allows more."""
+        return bot_permissions.invitation(
+            self.application, guild, permissions=permissions(self.features)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One server as Discord shows it to the bot."""
 
     guild: Guild
     channels: tuple[Channel, ...]
-    me: UserId
+    bot: Bot
     roles: tuple[int, ...]
 
     @property
     def own_role(self) -> Role | None:
         """The role that Discord made when the bot was invited."""
-        return next((r for r in self.guild.roles if r.bot == self.me), None)
+        return next((r for r in self.guild.roles if r.bot == self.bot.user), None)
 
     @property
     def permissions(self) -> int:
@@ -46,44 +63,28 @@ class View:
     def denied_itself(self, channel: Channel) -> bool:
         """Whether an entry for the bot as a member hides the channel from it."""
         return any(
-            entry.of_member and entry.target == self.me and entry.deny & VIEW_CHANNEL
+            entry.of_member and entry.deny & VIEW_CHANNEL
             for entry in channel.overwrites
+            if entry.target == self.bot.user
         )
 
     @property
     def _holder(self) -> Holder:
-        return Holder(self.me, self.roles)
+        return Holder(self.bot.user, self.roles)
 
 
-def invitation(application: int, guild: GuildId | None = None) -> str:
-    """Make the address at which an admin of a server lets the bot in.
-
-    Source: Discord docs, OAuth2, "Bot Authorization Flow".
-    """
-    query = {
-        "client_id": str(application),
-        "scope": "bot",
-        "permissions": str(VIEW_CHANNEL),
-    }
-    if guild is not None:
-        query |= {"guild_id": str(guild), "disable_guild_select": "true"}
-    return f"https://discord.com/oauth2/authorize?{urlencode(query)}"
-
-
-def not_in(guild: GuildId, application: int) -> Finding:
+def not_in(guild: GuildId, bot: Bot) -> Finding:
     """Say that the bot is not in a server that the settings name."""
     return failed(
         "server",
         f"the bot is not in the server {guild} of GUILD_ID",
-        f"Mend GUILD_ID, or invite the bot: {invitation(application, guild)}",
+        f"Mend GUILD_ID, or invite the bot: {bot.invitation(guild)}",
     )
 
 
-def in_none(application: int) -> Finding:
+def in_none(bot: Bot) -> Finding:
     """Say that the bot is in no server at all."""
-    return failed(
-        "server", "the bot is in no server", f"Invite it: {invitation(application)}"
-    )
+    return failed("server", "the bot is in no server", f"Invite it: {bot.invitation()}")
 
 
 def not_all(most: int) -> Finding:
@@ -105,10 +106,38 @@ def judge(view: View) -> list[Finding]:
                 "permissions",
                 f"in {guild.name} the bot is an administrator, which it need not be",
                 "Server Settings > Roles: take Administrator from the bot's roles and"
-                " leave it View Channels",
+                " leave it those that it needs (docs/doctor.md)",
             )
         )
-    return [*findings, _channels(view)]
+    return [*findings, _channels(view), *_permissions(view)]
+
+
+def _permissions(view: View) -> list[Finding]:
+    """Tell what each feature lacks in the server as a whole; who is seen is told."""
+    guild, wanted = view.guild, view.bot.features - {Feature.PRESENCE}
+    lacking = {
+        feature: lacks
+        for feature in Feature
+        if feature in wanted
+        and (lacks := missing_in(view.permissions, _beyond_presence(feature)))
+    }
+    if not lacking and any(map(_beyond_presence, wanted)):
+        names = ", ".join(feature.value for feature in Feature if feature in wanted)
+        found = f"in {guild.name} the bot may do all that {names} needs"
+        return [ok("permissions", found)]
+    return [
+        warning(
+            "permissions",
+            f"in {guild.name} {feature.value} lacks "
+            + listed([f"{each.name} ({each.needed_for})" for each in lacks]),
+            f"Authorize the bot again: {view.bot.invitation(guild.id)}",
+        )
+        for feature, lacks in lacking.items()
+    ]
+
+
+def _beyond_presence(feature: Feature) -> int:
+    return NEEDS[feature].permissions & ~NEEDS[Feature.PRESENCE].permissions
 
 
 def _channels(view: View) -> Finding:

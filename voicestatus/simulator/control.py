@@ -54,6 +54,7 @@ class MemberOrder(Struct, forbid_unknown_fields=True):
     bot: bool = False
     roles: list[Id] | None = None
     nick: str | None = None
+    avatar: str | None = None
 
 
 class MessageOrder(Struct, forbid_unknown_fields=True):
@@ -157,11 +158,14 @@ class Control:
             if order.present
             else self._stage.dismiss(guild, user)
         )
-        if order.present and (order.roles is not None or order.nick is not None):
+        changes = order.roles, order.nick, order.avatar
+        if order.present and changes != (None, None, None):
             roles = None
             if order.roles is not None:
                 roles = tuple(_id("roles", role) for role in order.roles)
-            seq = self._stage.change_member(guild, user, roles, order.nick)
+            seq = self._stage.change_member(
+                guild, user, roles, order.nick, order.avatar
+            )
         return _reply(request, {"seq": seq})
 
     @app.route("/messages", methods=["POST"])

@@ -26,6 +26,7 @@ class User:
     id: int
     name: str
     bot: bool = False
+    avatar: str | None = None
 
     def payload(self) -> Json:
         shown: Json = {
@@ -33,7 +34,7 @@ class User:
             "username": self.name,
             "discriminator": "4821" if self.bot else "0",
             "global_name": None if self.bot else self.name.title(),
-            "avatar": None,
+            "avatar": self.avatar,
             "banner": None,
             "accent_color": None,
             "public_flags": 0,
@@ -62,6 +63,8 @@ class Member:
     user: User
     roles: tuple[int, ...] = ()
     nick: str | None = None
+    avatar: str | None = None
+    """Shown in this guild instead of the account's."""
     joined_at: str = JOINED_AT
     deaf: bool = False
     mute: bool = False
@@ -84,7 +87,7 @@ class Member:
         """Without the account, as a message carries it beside its author."""
         return {
             "nick": self.nick,
-            "avatar": None,
+            "avatar": self.avatar,
             "banner": None,
             "roles": [str(role) for role in self.roles],
             "joined_at": self.joined_at,

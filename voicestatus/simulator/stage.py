@@ -98,15 +98,21 @@ class Stage:
         user: int,
         roles: Iterable[int] | None = None,
         nick: str | None = None,
+        avatar: str | None = None,
     ) -> int:
-        """That member gets these roles, or that name; None: as before."""
+        """That member gets these roles, that name or picture; None: as before."""
         home = self.world.guild(guild)
         if user in home.members:
             member = home.members[user]
             roles = member.roles if roles is None else roles
             nick = member.nick if nick is None else nick
+            avatar = member.avatar if avatar is None else avatar
         told = self.world.change_member(
-            guild, user, roles=tuple(roles or ()), nick=nick or None
+            guild,
+            user,
+            roles=tuple(roles or ()),
+            nick=nick or None,
+            avatar=avatar or None,
         )
         self._gateway.publish(told)
         return self._gateway.seq(guild)

@@ -310,9 +310,15 @@ class World:
         return self._tell_voice(home, user, state, None)
 
     def change_member(
-        self, guild: int, user: int, *, roles: tuple[int, ...], nick: str | None
+        self,
+        guild: int,
+        user: int,
+        *,
+        roles: tuple[int, ...],
+        nick: str | None,
+        avatar: str | None,
     ) -> list[Dispatch]:
-        """That member holds these roles and has that name from here on.
+        """That member holds these roles and has that name and picture from here on.
 
         :raises RefusedError: for one who is no member, or a role of another guild.
         """
@@ -323,9 +329,9 @@ class World:
         if not known.issuperset(roles):
             raise RefusedError("roles", f"guild {guild} has the roles {sorted(known)}")
         member = home.members[user]
-        if (member.roles, member.nick) == (roles, nick):
+        if (member.roles, member.nick, member.avatar) == (roles, nick, avatar):
             return []
-        member.roles, member.nick = roles, nick
+        member.roles, member.nick, member.avatar = roles, nick, avatar
         member.changed()
         body = encode(member.payload() | {"guild_id": str(guild)})
         return self.tell(home, "GUILD_MEMBER_UPDATE", body)

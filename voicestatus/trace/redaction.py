@@ -75,6 +75,8 @@ class Pseudonyms:
             user=UserId(self.id(voice.user)),
             channel=ChannelId(self.id(voice.channel)),
             roles=frozenset(RoleId(self.id(role)) for role in voice.roles),
+            name="",
+            avatar_url=None,
         )
 
     def _channel_id(self, channel: ChannelId | None) -> ChannelId | None:
@@ -168,7 +170,7 @@ _CHANNEL = _object(
 )
 _GUILD_REF = _object(id=_ID, unavailable=_FLAG)
 _GUILD = {"id": _ID, "unavailable": _FLAG, "name": _NAME, "afk_channel_id": _ID}
-_GONE = _object(guild_id=_ID, user=_USER)
+_SOME_MEMBER = _object(guild_id=_ID, user=_USER)
 
 EVENTS: Final[Mapping[str, _Cut]] = MappingProxyType(
     {
@@ -191,8 +193,10 @@ EVENTS: Final[Mapping[str, _Cut]] = MappingProxyType(
         "CHANNEL_UPDATE": _CHANNEL,
         "CHANNEL_DELETE": _CHANNEL,
         "VOICE_STATE_UPDATE": _VOICE,
-        "GUILD_MEMBER_REMOVE": _GONE,
-        "GUILD_BAN_ADD": _GONE,
+        "GUILD_MEMBER_ADD": _SOME_MEMBER,
+        "GUILD_MEMBER_REMOVE": _SOME_MEMBER,
+        "GUILD_BAN_ADD": _SOME_MEMBER,
+        "INVITE_DELETE": _object(guild_id=_ID, channel_id=_ID, code=_SOME_TEXT),
     }
 )
 """What is told of each event; of any other only that there was one."""

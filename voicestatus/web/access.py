@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 
 from voicestatus.core.addresses import Addresses
-from voicestatus.core.ids import GuildId
+from voicestatus.core.ids import GuildId, UserId
 from voicestatus.services import Row
 from voicestatus.store.documents import Documents
 from voicestatus.web.api.account import AccountSubject, ApiTokensSubject, WaysIn
@@ -35,6 +35,8 @@ class DiscordApp:
     """The guilds of the settings: who manages one of them is an admin here."""
     standing: Standing | None = None
     """Who knows better; None: Discord's word at the sign-in."""
+    arrived: Callable[[UserId], object] = lambda _: None
+    """Told who has signed in."""
 
 
 class Access(Row):
@@ -59,7 +61,7 @@ class Access(Row):
         """Take where browsers find us, and a source of 256 bits in 43 characters."""
         super().__init__()
         key = token.encode()
-        sessions = Sessions(documents, key, wall, new_secret)
+        sessions = self.sessions = Sessions(documents, key, wall, new_secret)
         api_tokens = ApiTokens(documents, wall, new_secret)
         self.gate = Gate(
             key,
@@ -89,7 +91,7 @@ class Access(Row):
                 wall,
                 new_secret,
             )
-            pages.append(DiscordSubject(sign_in, lobby))
+            pages.append(DiscordSubject(sign_in, lobby, discord.arrived))
             pruners.append(Pruner("the list of sign-ins", sign_in.prune, clock))
         at_auth = Api(pages, self.gate, ids)
         self.pages = at_auth.resource

@@ -6,7 +6,6 @@ which would cost it half as much again; everything else goes to the site.
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -17,7 +16,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -25,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from voicestatus.devices.door import Door
 from voicestatus.devices.fanout import turn_away
 from voicestatus.devices.keepalive import SLICE, Deadlines
+from voicestatus.web.handover import Transport, put_in_place, take_from
 
 MAX_HEAD_BYTES = 8192
 HEAD_WITHIN_S = 5.0
@@ -42,26 +41,14 @@ _REFUSAL = (
     b"Content-Length: %d\r\n\r\n%b"
 )
 
-Transport = Any
-"""Twisted has no one type for what tcp.Server and its wrappers can do."""
-
 
 def hand_over(transport: Transport, factory: IProtocolFactory, data: bytes) -> bool:
-    """Put a new protocol in the place of the one that a transport feeds.
-
-    False: nobody takes it, and the connection ends.
-
-    `protocol` and `wrappedProtocol` are what TCP and Unix transports, and wrappers
-    (TLS, the PROXY protocol), deliver to. That is no promise of theirs, so it is done
-    here and nowhere else; Autobahn's WebSocketResource relies on the same.
-    """
+    """Give a connection to a new protocol; False: nobody takes it, and it ends."""
     new = factory.buildProtocol(transport.getPeer())
     if new is None:
         transport.abortConnection()
         return False
-    wrapped = isinstance(transport, ProtocolWrapper)
-    setattr(transport, "wrappedProtocol" if wrapped else "protocol", new)
-    new.makeConnection(transport)
+    put_in_place(transport, new)
     new.dataReceived(data)
     return True
 
@@ -233,15 +220,7 @@ class UpgradeResource(Resource):
             request.setHeader(b"upgrade", b"websocket")
             request.setHeader(b"content-type", b"text/plain; charset=utf-8")
             return b"Upgrade Required"
-        channel: Any = request.channel
-        transport: Transport = channel.transport
-        # The channel is the transport's producer: left there it would stay in memory,
-        # and under TLS the connection would never close.
-        transport.unregisterProducer()
-        channel.setTimeout(None)
-        channel.requests.clear()
-        channel.transport = None
-        after = channel.clearLineBuffer()
+        transport, after = take_from(request)
         hand_over(transport, self._factory, _head_of(request) + after)
         return NOT_DONE_YET
 

@@ -15,16 +15,19 @@ from zope.interface import implementer
 
 from voicestatus.cluster.turns import OwnTurns
 from voicestatus.core.errors import StoreError
+from voicestatus.core.features import Feature
 from voicestatus.discord.gateway.connection import Surroundings
 from voicestatus.discord.gateway.gate import IdentifyGate
 from voicestatus.discord.gateway.metrics import GatewayMetrics
+from voicestatus.discord.gateway.portal import Portal
 from voicestatus.discord.gateway.shard import ShardService
 from voicestatus.discord.gateway.wire import Login
-from voicestatus.discord.rest.wire import GatewayBot
+from voicestatus.discord.rest.wire import Application, GatewayBot
 from voicestatus.store.memory import MemoryStore
 
 TOKEN = "very.secret.token"
 NOW = 1_800_000_000.0
+PRESENCE = frozenset({Feature.PRESENCE})
 
 
 class ServerSide(WebSocketServerProtocol):
@@ -115,6 +118,18 @@ class FakeApi:
         self.error = None
         self.answers_when = None  # a Deferred: not yet
         self.asked = 0
+        self.flags = 0
+        self.flags_error = None
+        self.asked_flags = 0
+
+    def within(self, patience_s):
+        return self
+
+    async def application(self):
+        self.asked_flags += 1
+        if self.flags_error is not None:
+            raise self.flags_error
+        return Application(1, self.flags)
 
     async def gateway_bot(self):
         self.asked += 1
@@ -182,18 +197,20 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
         return NOW + clock.seconds()
 
     gate = IdentifyGate(api, store, OwnTurns(), metrics, clock, wall)
-    told, statuses, journal = [], [], FakeJournal()
+    told, statuses, news, journal = [], [], [], FakeJournal()
 
-    def shard(resume_from=None, compress=None, deliver=None, intents=129):
+    def shard(resume_from=None, compress=None, deliver=None, features=PRESENCE):
         def deliver_to_the_test(event, at):
             told.append((event, at))
 
         journal.kept = resume_from
+        world.portal = Portal(features, api, clock)
         made = ShardService(
-            Login(TOKEN, intents, (0, 1)),
+            Login(TOKEN, 0, (0, 1)),
             deliver or deliver_to_the_test,
             api=api,
             gate=gate,
+            portal=world.portal,
             memory=journal,
             around=Surroundings(
                 clock, clock.seconds, metrics, may_act=lambda: world.may_act
@@ -201,6 +218,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
             endpoint=gateway.endpoint,
             jitter=lambda: 0.5,
             agent="DiscordBot (test)",
+            hear_news=news.append,
             compress=compress,
         )
         journal.link = made
@@ -258,6 +276,7 @@ def world():  # noqa: C901, PLR0915 - it is the whole of it
         gate=gate,
         told=told,
         statuses=statuses,
+        news=news,
         start=shard,
         advance=advance,
         ready=ready,

@@ -12,6 +12,8 @@ from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 
 from voicestatus.cluster.service import OnlyNode
+from voicestatus.core.features import Feature
+from voicestatus.core.guild_news import MemberJoined
 from voicestatus.core.presence import (
     GuildArrived,
     GuildUnavailable,
@@ -24,6 +26,7 @@ from voicestatus.core.presence import (
 )
 from voicestatus.discord.gateway.service import GatewayService
 from voicestatus.discord.gateway.status import State
+from voicestatus.discord.rest.client import RestClient
 from voicestatus.hub import Hub
 from voicestatus.journal.service import Journal
 from voicestatus.simulator.service import SimulatedDiscord
@@ -77,11 +80,21 @@ async def house():
             registry=registry,
         )
         house.nodes = OnlyNode(house.hub)
+        house.rest = RestClient(
+            house.discord.url,
+            "a.bot.token",
+            reactor,
+            version="1.2.3",
+            jitter=lambda: random.random() / 10,
+            monotonic=time.monotonic,
+            trust_root=options.get("trust_root"),
+        )
         house.gateway = GatewayService(
             **{
                 "token": "a.bot.token",
                 "api_url": house.discord.url,
-                "intents": 129,
+                "rest": house.rest,
+                "features": {Feature.PRESENCE},
                 "deliver": deliver,
                 "documents": house.store,
                 "journal": house.journal,
@@ -101,6 +114,7 @@ async def house():
     async def stop():
         await house.nodes.stopService()
         await house.gateway.stopService()
+        await house.rest.close()
         await house.journal.stopService()
 
     async def ready(rules=Rules(), **options):  # noqa: B008 - frozen
@@ -131,7 +145,27 @@ async def test_it_logs_in_and_hears_everything_at_once(house, compress):
     joined = house.told[3]
     assert isinstance(joined, VoiceUpdated)
     assert (joined.user, joined.voice.channel) == (ADA, house.room)
+    assert (joined.voice.name, joined.voice.avatar_url) == (f"User-{ADA}", None)
     assert max(house.lags) < 1
+
+
+@in_reactor
+async def test_people_who_are_there_already_have_names_and_pictures(house):
+    await house.open_discord()
+    stage = house.discord.stage
+    stage.meet(GUILD, ADA, "ada")
+    stage.world.users[ADA].avatar = "a1"
+    stage.voice(GUILD, ADA, house.room)
+    stage.voice(GUILD, ADA + 1, house.room)
+    stage.change_member(GUILD, ADA + 1, nick="Ben", avatar="b1")
+    house.open_gateway()
+    await until(lambda: SyncEnded(0) in house.told)
+    there = house.hub.presence.guilds[GUILD].voices.values()
+    cdn = "https://cdn.discordapp.com"
+    assert {(voice.name, voice.avatar_url) for voice in there} == {
+        ("Ada", f"{cdn}/avatars/{ADA}/a1.png"),
+        ("Ben", f"{cdn}/guilds/{GUILD}/users/{ADA + 1}/avatars/b1.png"),
+    }
 
 
 @in_reactor
@@ -334,6 +368,41 @@ async def test_a_stop_while_it_asks_for_the_number_of_shards_leaves_nothing(hous
     house.open_gateway()
     await until(lambda: house.gateway.status.problem)
     await house.stop()
+
+
+ALL = {Feature.PRESENCE, Feature.COMMUNITY, Feature.MEMBERS}
+
+
+@in_reactor
+async def test_news_of_a_guild_are_heard_and_those_of_a_gap_too(house):
+    news = []
+    await house.ready(features=ALL, hear_news=news.append)
+    stage = house.discord.stage
+    stage.meet(GUILD, ADA, "ada")
+    stage.fault("drop")
+    stage.meet(GUILD, ADA + 1, "ben")
+    await until(lambda: SessionResumed(0) in house.told)
+    assert news == [MemberJoined(GUILD, ADA), MemberJoined(GUILD, ADA + 1)]
+
+
+@in_reactor
+async def test_a_switch_that_is_off_stops_nothing_and_a_restart_resumes(house):
+    rules = Rules(disallowed_intents=1 << 1)
+    await house.ready(rules=rules, features=ALL)
+    assert [entry["intents"] for entry in house.did("identify")] == [193]
+    assert house.gateway.switched_off.keys() == {Feature.MEMBERS}
+    await house.stop()
+    house.told.clear()
+    house.open_gateway(features=ALL)
+    await until(lambda: SessionResumed(0) in house.told)
+    await house.stop()
+    # Switched on meanwhile: what is resumed would never tell of members.
+    house.discord.gateway.sessions.rules = Rules(identify_every_s=0.0)
+    house.told.clear()
+    house.open_gateway(features=ALL, wall=lambda: time.time() + 60)
+    await until(lambda: SyncEnded(0) in house.told)
+    assert [entry["intents"] for entry in house.did("identify")] == [193, 195]
+    assert house.gateway.switched_off == {}
 
 
 @in_reactor

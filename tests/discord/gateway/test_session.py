@@ -1,6 +1,7 @@
 """One connection's rules, with values and numbers."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from voicestatus.core.guild import Voice
+from voicestatus.core.guild_news import InviteDeleted, MemberJoined
 from voicestatus.core.presence import (
     GuildArrived,
     GuildRemoved,
@@ -31,6 +33,7 @@ from voicestatus.discord.gateway.session import (
     Keep,
     Over,
     Phase,
+    Report,
     Send,
     Wake,
 )
@@ -49,9 +52,9 @@ from voicestatus.discord.gateway.wire import (
 )
 
 LOGIN = Login("a.bot.token", 129, (3, 4))
-STATE = SessionState("abc", 41, "wss://resume.example")
+STATE = SessionState("abc", 41, "wss://resume.example", intents=129)
 READY = Dispatch(1, "READY", Ready(100, frozenset({1, 2}), "new", "wss://there"))
-NEW = SessionState("new", 1, "wss://there", syncing=True)
+NEW = SessionState("new", 1, "wss://there", True, 129)
 RESUMED = Dispatch(42, "RESUMED", Resumed())
 JOIN = VoiceUpdated(1, 9, Voice(9, 5), bot=False)
 
@@ -75,7 +78,8 @@ def identifying():
 def ready(guilds=(1, 2)):
     session = identifying()
     session.receive(
-        Dispatch(1, "READY", Ready(100, frozenset(guilds), "new", "wss://there")), 2.0
+        Dispatch(1, "READY", Ready(100, frozenset(guilds), "new", "wss://there")),
+        2.0,
     )
     if not guilds:
         session.wake(17.0)  # asked for while guilds might still come
@@ -211,7 +215,7 @@ def test_a_link_without_ack_is_closed_when_the_next_beat_is_due():
         Over(
             Ended(
                 Cause.ZOMBIE,
-                SessionState("new", 1, "wss://there"),
+                SessionState("new", 1, "wss://there", intents=129),
                 spoke=True,
                 held_s=59.0,
             )
@@ -329,7 +333,7 @@ def test_the_sync_ends_when_every_guild_has_been_told(news):
         Deliver(SyncEnded(3)),
         Keep(),
     ]
-    assert session.state == SessionState("new", 3, "wss://there")
+    assert session.state == SessionState("new", 3, "wss://there", intents=129)
 
 
 def test_the_sync_of_a_bot_without_guilds_ends_at_once():
@@ -354,11 +358,27 @@ def test_a_guild_joined_during_the_sync_does_not_end_it():
     assert told(effects) == [arrival(77)]
 
 
+@pytest.mark.parametrize("news", [MemberJoined(1, 9), InviteDeleted(1, 5, "abc")])
+def test_news_are_reported_once_and_are_no_event_of_the_presence(news):
+    dispatch = Dispatch(42, "SOMETHING", news)
+    session = start(STATE)
+    session.receive(Hello(40.0), 1.0)
+    assert session.receive(dispatch, 2.0) == [Report(news)]
+    assert session.receive(dispatch, 3.0) == []
+    assert session.state.seq == 42
+    assert identifying().receive(dispatch, 2.0) == []
+
+
+def test_a_resumed_session_keeps_the_intents_that_it_began_with():
+    state = replace(STATE, intents=131)
+    assert over(start(state).closed(None, 2.0)).state == state
+
+
 def test_a_sync_that_a_reconnect_cut_in_two_still_ends():
     session = ready()
     session.receive(Dispatch(2, "GUILD_CREATE", arrival(1)), 3.0)
     state = over(session.closed(None, 4.0)).state
-    assert state == SessionState("new", 2, "wss://there", syncing=True)
+    assert state == SessionState("new", 2, "wss://there", True, 129)
     session = resumed(state)
     session.receive(Dispatch(43, "GUILD_CREATE", arrival(2)), 3.0)
     assert told(session.wake(17.9)) == []
@@ -379,7 +399,7 @@ def test_missed_events_are_told_in_order_before_resumed():
         Enter(Phase.READY),
         Keep(),
     ]
-    assert session.state == SessionState("abc", 43, "wss://resume.example")
+    assert session.state == SessionState("abc", 43, "wss://resume.example", intents=129)
 
 
 def test_a_resume_begins_at_what_is_stored_and_repeats_nothing():
@@ -432,7 +452,9 @@ def test_a_link_lost_in_a_replay_is_told_as_lost():
     session.receive(Dispatch(42, "GUILD_CREATE", arrival(1)), 1.5)
     effects = session.closed(None, 2.0)
     assert told(effects) == [SourceLost(3)]
-    assert over(effects).state == SessionState("abc", 42, "wss://resume.example")
+    assert over(effects).state == SessionState(
+        "abc", 42, "wss://resume.example", intents=129
+    )
 
 
 def test_a_link_that_told_nothing_is_not_told_as_lost():
@@ -455,7 +477,7 @@ def test_a_malformed_dispatch_still_advances_the_sequence():
 def test_within_a_delivery_the_state_includes_the_event():
     session = ready()
     session.receive(Dispatch(8, "VOICE_STATE_UPDATE", JOIN), 3.0)
-    assert session.state == SessionState("new", 8, "wss://there", syncing=True)
+    assert session.state == SessionState("new", 8, "wss://there", True, 129)
 
 
 # ---- op 7, op 9, closes ------------------------------------------------------------
@@ -524,7 +546,7 @@ def test_a_close_code_says_whether_the_session_lives(code, verdict, keeps):
         Over(
             Ended(
                 Cause.LOST if code is None else Cause.CLOSED,
-                SessionState("new", 1, "wss://there") if keeps else None,
+                SessionState("new", 1, "wss://there", intents=129) if keeps else None,
                 code,
                 verdict,
                 spoke=True,

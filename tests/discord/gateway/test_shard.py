@@ -5,7 +5,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
+from voicestatus.core.features import Feature
 from voicestatus.core.guild import Voice
+from voicestatus.core.guild_news import MemberJoined
 from voicestatus.core.presence import (
     SessionBegan,
     SessionResumed,
@@ -17,11 +19,15 @@ from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway.identify import Spent
 from voicestatus.discord.gateway.shard import CONNECT_AT_LAST_S
 from voicestatus.discord.gateway.status import State
-from voicestatus.discord.rest.errors import DiscordUnreachable, TokenRefused
+from voicestatus.discord.rest.errors import (
+    DiscordRefused,
+    DiscordUnreachable,
+    TokenRefused,
+)
 from voicestatus.discord.rest.wire import GatewayBot
 
 TOKEN = "very.secret.token"
-STATE = SessionState("the-session", 7, "wss://resume.example")
+STATE = SessionState("the-session", 7, "wss://resume.example", intents=129)
 BASE = "wss://base.example/?v=10&encoding=json"
 RESUME = "wss://resume.example/?v=10&encoding=json"
 JOIN = {"guild_id": "1", "channel_id": "5", "user_id": "9"}
@@ -382,6 +388,117 @@ def test_a_malformed_event_is_counted_and_its_sequence_stands(world):
     ] == [2, 1, 1]
 
 
+# ---- features ----------------------------------------------------------------------
+
+WITH_MEMBERS = {Feature.PRESENCE, Feature.MEMBERS, Feature.MESSAGE_CONTENT}
+MEMBERS_ON, CONTENT_ON = 1 << 15, 1 << 19
+
+
+def asked_for(world):
+    """Return the intents of the newest connection's Identify."""
+    world.gateway.link.say(10, {"heartbeat_interval": 40000})
+    world.gateway.flush()
+    (identify,) = world.gateway.link.heard
+    return identify["d"]["intents"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "asks", "off"),
+    [
+        (MEMBERS_ON | CONTENT_ON, 131, set()),
+        (1 << 14 | 1 << 18, 131, set()),
+        (MEMBERS_ON, 131, {Feature.MESSAGE_CONTENT}),
+        (0, 129, {Feature.MEMBERS, Feature.MESSAGE_CONTENT}),
+    ],
+)
+def test_what_the_portal_does_not_allow_is_left_out_and_told_once(
+    world, logged, flags, asks, off
+):
+    world.api.flags = flags
+    world.start(features=WITH_MEMBERS)
+    assert asked_for(world) == asks
+    assert world.portal.switched_off.keys() == off
+    warned = [e["feature"] for e in logged if "is off" in e.get("log_format", "")]
+    assert sorted(warned) == sorted(feature.value for feature in off)
+    assert all("and restart" in why for why in world.portal.switched_off.values())
+    assert world.api.asked_flags == 1
+
+
+def test_intents_that_are_refused_all_the_same_are_left_out_of_the_next_identify(world):
+    world.api.flags = MEMBERS_ON | CONTENT_ON
+    shard = world.start(features=WITH_MEMBERS)
+    assert asked_for(world) == 131
+    world.gateway.link.sendClose(4014)
+    world.gateway.flush()
+    world.advance(10)
+    assert asked_for(world) == 129
+    assert world.portal.switched_off.keys() == {Feature.MEMBERS}
+    world.ready()
+    assert shard.status.ready
+    assert shard.session_state.intents == 129
+    assert len(world.gateway.links) == 2
+
+
+def test_flags_that_discord_does_not_tell_stop_nothing(world):
+    world.api.flags_error = DiscordRefused(403, 0, "no")
+    world.start(features=WITH_MEMBERS)
+    assert asked_for(world) == 131
+    assert world.portal.switched_off == {}
+
+
+def test_a_feature_that_is_not_built_is_off_and_asks_nobody(world):
+    world.start(features={Feature.PRESENCE, Feature.SPEAKING})
+    Deferred.fromCoroutine(world.portal.look())
+    assert "voice listener" in world.portal.switched_off[Feature.SPEAKING]
+    assert asked_for(world) == 129
+    assert world.api.asked_flags == 0
+
+
+@pytest.mark.parametrize(
+    ("features", "flags", "error", "op"),
+    [
+        ({Feature.PRESENCE}, 0, None, 6),  # nobody is asked
+        ({Feature.PRESENCE, Feature.COMMUNITY}, 0, None, 2),
+        (WITH_MEMBERS, 0, None, 6),  # it is still off
+        (WITH_MEMBERS, MEMBERS_ON, None, 2),  # it was switched on
+        (WITH_MEMBERS, 0, DiscordUnreachable("no answer"), 6),
+        ({Feature.MESSAGE_CONTENT}, 0, DiscordUnreachable("no answer"), None),
+    ],
+)
+def test_a_session_is_resumed_only_if_a_new_one_would_hear_the_same(
+    world, features, flags, error, op
+):
+    world.api.flags, world.api.flags_error = flags, error
+    world.start(resume_from=STATE, features=features)
+    if op is None:  # what it hears is more than wished; a new one waits for Discord
+        assert world.gateway.links == []
+        world.stop()
+        return
+    world.gateway.link.say(10, {"heartbeat_interval": 40000})
+    world.gateway.flush()
+    assert world.gateway.link.ops == [op]
+
+
+def test_news_go_to_who_wants_them_and_one_who_fails_costs_nothing(
+    world, nothing_is_left_behind
+):
+    def fail(_):
+        raise ValueError("a bug")
+
+    shard = world.start()
+    world.ready()
+    member = {"guild_id": "1", "user": {"id": "9"}}
+    world.gateway.link.say(0, member, 2, "GUILD_MEMBER_ADD")
+    world.gateway.flush()
+    assert world.news == [MemberJoined(1, 9)]
+    shard._hear_news = fail
+    world.gateway.link.say(0, member, 3, "GUILD_MEMBER_ADD")
+    world.gateway.flush()
+    assert shard.session_state.seq == 3
+    assert len(nothing_is_left_behind) == 1
+    nothing_is_left_behind.clear()
+
+
 # ---- the end -----------------------------------------------------------------------
 
 
@@ -390,11 +507,11 @@ def test_a_malformed_event_is_counted_and_its_sequence_stands(world):
     [
         (4004, "DISCORD_TOKEN"),
         (4011, "too many servers"),
-        (4014, "Server Members Intent"),
+        (4014, "calls them privileged now"),
     ],
 )
 def test_a_fatal_close_stops_for_good_and_says_what_to_do(world, logged, code, word):
-    shard = world.start(intents=129 | 2)
+    shard = world.start()
     world.gateway.link.say(10, {"heartbeat_interval": 40000})
     world.gateway.flush()
     world.gateway.link.sendClose(code)
@@ -441,7 +558,7 @@ def test_stopping_closes_resumably_and_leaves_what_a_resume_needs(world):
     assert world.gateway.link.closed_with == 4000
     assert events(world)[-1] == SourceLost(0)
     assert shard.session_state == SessionState(
-        "the-session", 42, "wss://resume.example"
+        "the-session", 42, "wss://resume.example", intents=129
     )
     assert shard.status.state is State.STOPPED
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from voicestatus.core.errors import ProtocolError
 from voicestatus.core.guild import Channel, Voice
+from voicestatus.core.guild_news import InviteDeleted, MemberJoined
 from voicestatus.core.presence import (
     ChannelDeleted,
     ChannelUpserted,
@@ -36,8 +37,11 @@ from voicestatus.discord.gateway.wire import (
     decode,
 )
 
+CDN = "https://cdn.discordapp.com"
+ADA, BEN = 1187000000000000201, 1187000000000000202
+OF_BEN = "a_5f4dcc3b5aa765d61d8327deb882cf99"
 GUILD, DORA, LOUNGE = 1187000000000000001, 1187000000000000204, 1187000000000000403
-JOINED = VoiceUpdated(GUILD, DORA, Voice(DORA, LOUNGE), bot=False)
+JOINED = VoiceUpdated(GUILD, DORA, Voice(DORA, LOUNGE, name="dora"), bot=False)
 
 
 def body(data):
@@ -108,6 +112,7 @@ def test_what_is_not_used_is_not_decoded(gateway_samples, sent):
         "CHANNEL_UPDATE",
         "GUILD_CREATE",
         "GUILD_DELETE",
+        "GUILD_MEMBER_ADD",
         "GUILD_MEMBER_REMOVE",
         "GUILD_UPDATE",
         "READY",
@@ -174,6 +179,33 @@ def test_roles_are_those_of_the_member(sent):
     assert body(sent("voice_state_update_join")).voice.roles == frozenset()
 
 
+def test_people_have_the_names_and_pictures_that_the_guild_shows(sample, sent):
+    arrived = body(sent("guild_create"))
+    assert [(voice.name, voice.avatar_url) for voice in arrived.voices] == [
+        ("Ada (ops)", f"{CDN}/avatars/{ADA}/a_3c9e1f0a7b5d4e2f8c6a1b0d9e8f7a65.png"),
+        (
+            "Ben",
+            f"{CDN}/guilds/{GUILD}/users/{BEN}/avatars/{OF_BEN}.png",
+        ),
+        ("cy_legacy", None),
+    ]
+    for case in sample("derived/display_name_cases"):
+        assert speaks(case, nick=case["nick"]).name == case["expect"]
+
+
+@pytest.mark.parametrize("wrong", [5, "", [], {"nick": "x"}, True, None])
+def test_no_voice_state_is_lost_because_a_name_is_none(wrong):
+    account = {"username": wrong, "global_name": wrong, "avatar": wrong}
+    assert speaks(account, nick=wrong, avatar=wrong) == Voice(1, 2)
+
+
+def speaks(account, **member):
+    """Return the voice of user 1 in channel 2 of guild 3 with such a member."""
+    member["user"] = {"id": "1"} | account
+    state = {"user_id": "1", "channel_id": "2", "guild_id": "3", "member": member}
+    return body(dispatch("VOICE_STATE_UPDATE", state)).voice
+
+
 def test_equal_roles_are_one_set_in_whatever_order_they_come():
     sets = []
     for roles in (["7", "8"], ["8", "7"], ["7", "8"]):
@@ -203,7 +235,7 @@ def test_a_call_between_users_is_not_an_event():
 
 def test_ids_may_be_integers_and_are_never_floats():
     ids = {"user_id": DORA, "channel_id": LOUNGE, "guild_id": GUILD}
-    assert body(dispatch("VOICE_STATE_UPDATE", ids)).voice == JOINED.voice
+    assert body(dispatch("VOICE_STATE_UPDATE", ids)).voice == Voice(DORA, LOUNGE)
     for wrong in ("-1", "", " 1", "abc", 1.5, True, [], {}):
         ids["user_id"] = wrong
         message = decode(dispatch("VOICE_STATE_UPDATE", ids))
@@ -324,6 +356,14 @@ def test_channels_come_change_and_go(sent):
     assert renamed.guild == GUILD
     deleted = body(sent("channel_delete_voice"))
     assert deleted == ChannelDeleted(GUILD, renamed.channel.id)
+
+
+def test_who_joins_and_which_invite_is_gone_are_news(sent):
+    assert body(sent("guild_member_add")) == MemberJoined(GUILD, 1187000000000000204)
+    gone = {"guild_id": "1", "channel_id": "2", "code": "abc"}
+    assert body(dispatch("INVITE_DELETE", gone)) == InviteDeleted(1, 2, "abc")
+    del gone["guild_id"]
+    assert body(dispatch("INVITE_DELETE", gone)) is None
 
 
 def test_a_hidden_channel_is_known_by_its_flag(sent):
@@ -526,7 +566,7 @@ def test_each_fatal_close_tells_the_owner_what_to_change():
         4011: ("too many servers",),
         4012: ("update voicestatus",),
         4013: ("update voicestatus",),
-        4014: ("Privileged Gateway Intents",),
+        4014: ("129", "update"),
     }
     for code, words in wanted.items():
         assert wire.verdict(code) is Verdict.STOP
@@ -536,10 +576,3 @@ def test_each_fatal_close_tells_the_owner_what_to_change():
 
 def test_advice_never_leaves_the_owner_without_a_word():
     assert "4999" in wire.advice(4999, 129)
-
-
-def test_disallowed_intents_are_named_and_only_those_that_were_asked_for():
-    sentence = wire.advice(4014, 129 | 1 << 1 | 1 << 15)
-    assert "Server Members Intent" in sentence
-    assert "Message Content Intent" in sentence
-    assert "Presence Intent" not in sentence

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from voicestatus.core.errors import ProtocolError
+from voicestatus.core.guild_news import GuildNews
 from voicestatus.core.presence import Event
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.compression import Inflater
@@ -34,6 +35,7 @@ from voicestatus.discord.gateway.session import (
     Keep,
     Over,
     Phase,
+    Report,
     Send,
     Wake,
 )
@@ -48,6 +50,7 @@ class Owner(Protocol):
     """Who is told what happens on a connection; after `ended` nothing more."""
 
     def deliver(self, event: Event, arrived_at: float) -> None: ...
+    def report(self, news: GuildNews) -> None: ...
     def entered(self, phase: Phase) -> None: ...
     def keep(self) -> None: ...
     def ended(self, ended: Ended, why: str) -> None: ...
@@ -198,11 +201,13 @@ class GatewayConnection(WebSocketClientProtocol):
                 self._metrics.unknown.inc()
         return message
 
-    def _perform(self, effects: list[Effect], at: float) -> None:
+    def _perform(self, effects: list[Effect], at: float) -> None:  # noqa: C901 - a table
         for effect in effects:
             match effect:
                 case Deliver(event):
                     self._deliver(event, at)
+                case Report(news):
+                    self._report(news)
                 case Send(payload):
                     if self.state == self.STATE_OPEN:  # else it was dropped just now
                         self._say(payload, at)
@@ -230,6 +235,15 @@ class GatewayConnection(WebSocketClientProtocol):
         except Exception:  # noqa: BLE001 - one event is given up, not the link
             self._metrics.failed.inc()
             self._log.failure("an event could not be applied and is given up")
+        else:
+            self._metrics.applied.inc()
+
+    def _report(self, news: GuildNews) -> None:
+        try:
+            self._owner.report(news)
+        except Exception:  # noqa: BLE001 - as above
+            self._metrics.failed.inc()
+            self._log.failure("news of a guild could not be heard and are given up")
         else:
             self._metrics.applied.inc()
 

@@ -162,6 +162,7 @@ class IdentifyGate:
                     # In a turn of their own: after us, each after the one before.
                     self._clock.callLater(0, self._answered)
             self._answered_at, self._granted = self._clock.seconds(), 0
+            self._metrics.identifies_left.set(self._answer.remaining)
         return self._answer
 
     def _answered(self) -> None:

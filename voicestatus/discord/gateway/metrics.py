@@ -1,5 +1,6 @@
 """What the gateway counts. No label holds a user or a guild."""
 
+from math import nan
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge
@@ -48,6 +49,12 @@ class GatewayMetrics:
             ["shard"],
             registry=registry,
         )
+        self.identifies_left = Gauge(
+            "voicestatus_gateway_identifies_left",
+            "New sessions that Discord still allowed when it was asked last.",
+            registry=registry,
+        )
+        self.identifies_left.set(nan)
         self.resumes = Counter(
             "voicestatus_gateway_resumes",
             "Resumes asked for.",

@@ -1,6 +1,6 @@
 """The live link to Discord, all shards of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from voicestatus.cluster.service import Nodes
 from voicestatus.cluster.spread import ANY
 from voicestatus.core.errors import ProtocolError
+from voicestatus.core.features import Feature, intents
+from voicestatus.core.guild_news import GuildNews
 from voicestatus.core.presence import Event
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.connection import (
@@ -27,6 +29,7 @@ from voicestatus.discord.gateway.connection import (
 from voicestatus.discord.gateway.gate import IdentifyGate
 from voicestatus.discord.gateway.held import HeldShard
 from voicestatus.discord.gateway.metrics import GatewayMetrics
+from voicestatus.discord.gateway.portal import Portal
 from voicestatus.discord.gateway.reconnect import GiveUp, Reconnect
 from voicestatus.discord.gateway.session import Cause, Ended
 from voicestatus.discord.gateway.shard import Memory, ShardService
@@ -59,8 +62,9 @@ class GatewayService(Service):
         self,
         *,
         token: str,
+        rest: RestClient,
         api_url: str,
-        intents: int,
+        features: Collection[Feature],
         deliver: Callable[[int, Event, float], object],
         documents: Documents,
         journal: Journal,
@@ -70,6 +74,7 @@ class GatewayService(Service):
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         jitter: Callable[[], float],
+        hear_news: Callable[[GuildNews], object] = lambda _: None,
         shard_count: int | None = None,
         compress: str | None = "zstd-stream",
         trust_root: Certificate | None = None,
@@ -78,28 +83,20 @@ class GatewayService(Service):
         """Open nothing yet.
 
         `deliver` gets a shard's event and the `monotonic` time at which its bytes
-        arrived. The shards begin when `journal` has restored what their sessions stand
-        for. Without `shard_count` there are as many as other nodes have or could be
-        resumed, else as Discord recommends, and more when it insists. `jitter` draws
-        from [0, 1). `trust_root` stands in for the system's authorities.
+        arrived; `hear_news` gets what shards that are held here tell besides. `rest`
+        is its giver's to close, after this. The shards begin when `journal` has
+        restored what their sessions stand for. Without `shard_count` there are as many
+        as other nodes have or could be resumed, else as Discord recommends, and more
+        when it insists. `jitter` draws from [0, 1). `trust_root` stands in for the
+        system's authorities.
         """
         super().__init__()
-        release = version("voicestatus")
-        self._api = RestClient(
-            api_url,
-            token,
-            reactor,
-            version=release,
-            jitter=jitter,
-            monotonic=monotonic,
-            trust_root=trust_root,
-        )
         metrics = GatewayMetrics(registry)
-        self._gate = IdentifyGate(
-            self._api, documents, nodes.turns, metrics, reactor, wall
-        )
+        self._gate = IdentifyGate(rest, documents, nodes.turns, metrics, reactor, wall)
+        self._portal = Portal(features, rest, reactor)
         self._journal, self._nodes = journal, nodes
         self._jitter, self._clock = jitter, reactor
+        wished = intents(features)
         allow_plain = not api_url.startswith("https:")
 
         def endpoint(url: str) -> IStreamClientEndpoint:
@@ -109,10 +106,11 @@ class GatewayService(Service):
 
         def link(shard: int, count: int, memory: Memory) -> ShardService:
             return ShardService(
-                Login(token, intents, (shard, count)),
+                Login(token, wished, (shard, count)),
                 partial(deliver, shard),
-                api=self._api,
+                api=rest,
                 gate=self._gate,
+                portal=self._portal,
                 memory=memory,
                 around=Surroundings(
                     reactor,
@@ -123,8 +121,9 @@ class GatewayService(Service):
                 ),
                 endpoint=endpoint,
                 jitter=jitter,
-                agent=user_agent(release),
+                agent=user_agent(version("voicestatus")),
                 outgrown=self._outgrown if shard_count is None else None,
+                hear_news=hear_news,
                 compress=compress,
             )
 
@@ -149,12 +148,21 @@ class GatewayService(Service):
         return combined([own, *of_shards])
 
     @property
+    def switched_off(self) -> Mapping[Feature, str]:
+        """Which of the features are off, and what the owner can do about it.
+
+        What the portal allows is asked when a link begins; until then nothing is off.
+        """
+        return self._portal.switched_off
+
+    @property
     def in_step(self) -> bool:
         """Whether this node knows of every shard what its holder knows."""
         return all(map(self._nodes.presences.in_step, range(self._count)))
 
     def startService(self) -> None:
         super().startService()
+        self._tasks.spawn("looking at the features", self._portal.look())
         self._tasks.spawn("sharding", self._begin())
 
     def stopService(self) -> Deferred[None]:
@@ -166,7 +174,6 @@ class GatewayService(Service):
     async def _closed(self) -> None:
         for closing in tuple(self._closing):
             await closing
-        await self._api.close()
 
     def _wait_for(self, closing: Deferred[None]) -> None:
         self._closing.add(closing)

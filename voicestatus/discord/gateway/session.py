@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from voicestatus.core.guild_news import GuildNews, InviteDeleted, MemberJoined
 from voicestatus.core.ids import GuildId
 from voicestatus.core.presence import (
     Event,
@@ -107,6 +108,13 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Tell who wants to hear it; it is not about who is in voice."""
+
+    news: GuildNews
+
+
+@dataclass(frozen=True, slots=True)
 class Enter:
     """The connection is in this phase now."""
 
@@ -133,7 +141,7 @@ class Over:
     ended: Ended
 
 
-Effect = Send | Wake | Deliver | Enter | Keep | Close | Over
+Effect = Send | Wake | Deliver | Report | Enter | Keep | Close | Over
 
 
 class GatewaySession:
@@ -165,6 +173,7 @@ class GatewaySession:
         """Which one it is, and of how many."""
         self.jitter = jitter
         self._login, self._shard = login, login.shard[0]
+        self._intents = login.intents if resume is None else resume.intents
         self._session_id = None if resume is None else resume.session_id
         self._resume_url = "" if resume is None else resume.resume_url
         self._seq = None if resume is None else resume.seq
@@ -197,7 +206,11 @@ class GatewaySession:
         if self._session_id is None or self._seq is None:
             return None
         return SessionState(
-            self._session_id, self._seq, self._resume_url, self._syncing
+            self._session_id,
+            self._seq,
+            self._resume_url,
+            self._syncing,
+            self._intents,
         )
 
     # ---- input ---------------------------------------------------------------------
@@ -342,11 +355,13 @@ class GatewaySession:
         seq = message.seq
         return seq is not None and self._seq is not None and seq <= self._seq
 
-    def _event(self, event: Event, now: float) -> list[Effect]:
+    def _event(self, event: Event | GuildNews, now: float) -> list[Effect]:
         if self.phase is Phase.IDENTIFYING:
             return []  # no session yet, so of none that we know
         if self.phase is Phase.RESUMING:
             self._alive_at = now
+        if isinstance(event, MemberJoined | InviteDeleted):
+            return [Report(event)]
         self._told = True
         if self._sync_by is None or not isinstance(
             event, GuildArrived | GuildUnavailable | GuildRemoved

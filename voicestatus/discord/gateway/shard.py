@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voicestatus.core.errors import ProtocolError
+from voicestatus.core.guild_news import GuildNews
 from voicestatus.core.presence import Event
 from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
@@ -23,6 +24,7 @@ from voicestatus.discord.gateway.connection import (
     Surroundings,
 )
 from voicestatus.discord.gateway.gate import IdentifyGate, Permit
+from voicestatus.discord.gateway.portal import Portal
 from voicestatus.discord.gateway.reconnect import Attempt, GiveUp, Reconnect
 from voicestatus.discord.gateway.session import Cause, Ended, GatewaySession, Phase
 from voicestatus.discord.gateway.status import State, Status
@@ -66,16 +68,22 @@ class ShardService(Service):
         *,
         api: RestClient,
         gate: IdentifyGate,
+        portal: Portal,
         memory: Memory,
         around: Surroundings,
         endpoint: Callable[[str], IStreamClientEndpoint],
         jitter: Callable[[], float],
         agent: str,
         outgrown: Callable[[], object] | None = None,
+        hear_news: Callable[[GuildNews], object] = lambda _: None,
         compress: str | None = "zstd-stream",
     ) -> None:
-        """Take `outgrown`, to be told that Discord wants more shards, or else stop."""
+        """Take `outgrown`, to be told that Discord wants more shards, or else stop.
+
+        `portal` says with which intents a session is begun, whatever `login` names.
+        """
         self._login, self._deliver = login, deliver
+        self._portal, self._hear_news = portal, hear_news
         self._shard_id = login.shard[0]
         self._api, self._gate = api, gate
         self._memory = memory
@@ -139,6 +147,9 @@ class ShardService(Service):
     def deliver(self, event: Event, arrived_at: float) -> None:
         self._deliver(event, arrived_at)
 
+    def report(self, news: GuildNews) -> None:
+        self._hear_news(news)
+
     def entered(self, phase: Phase) -> None:
         match phase:
             case Phase.IDENTIFYING:
@@ -177,7 +188,7 @@ class ShardService(Service):
 
     async def _live(self) -> None:
         if self._session is None:
-            self._stored = await self._memory.restored(self._shard_id)
+            await self._restore()
         reconnect = Reconnect()
         plan: Attempt | GiveUp = reconnect.first(self.session_state)
         while isinstance(plan, Attempt):
@@ -190,6 +201,10 @@ class ShardService(Service):
                 return
             self._metrics.reconnects.labels(self._shard_id, ended.cause.value).inc()
             plan = reconnect.after(ended, self._jitter())
+            if plan == GiveUp(wire.DISALLOWED_INTENTS) and self._portal.refused(
+                self._login.intents
+            ):
+                plan = reconnect.first(None)
         if plan.code == wire.SHARDING_REQUIRED and self._outgrown is not None:
             self._outgrown()
             return
@@ -200,6 +215,16 @@ class ShardService(Service):
             sentence=sentence,
         )
         self._become(State.STOPPED, sentence)
+
+    async def _restore(self) -> None:
+        """Take the session that is there, unless a new one would hear other things."""
+        self._stored = state = await self._memory.restored(self._shard_id)
+        if state is not None and not await self._portal.fits(state.intents):
+            self._log.info(
+                "shard {shard}: the session that is stored has other intents",
+                shard=self._shard_id,
+            )
+            self._stored = None
 
     async def _attempt(self, plan: Attempt) -> Ended:
         """Connect once; return how the connection ended, or why there was none."""
@@ -227,6 +252,8 @@ class ShardService(Service):
 
     async def _url(self, plan: Attempt) -> str:
         if plan.state is None:
+            intents = await self._portal.intents()
+            self._login = replace(self._login, intents=intents)
             self._permit = await self._gate.enter(self._shard_id, self._explain)
             self._base_url = self._permit.url
             return self._base_url

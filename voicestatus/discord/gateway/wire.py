@@ -15,7 +15,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 
 from voicestatus.core.errors import ProtocolError
+from voicestatus.core.features import PORTAL
 from voicestatus.core.guild import Channel, Voice
+from voicestatus.core.guild_news import GuildNews, InviteDeleted, MemberJoined
 from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.presence import (
     ChannelDeleted,
@@ -28,6 +30,7 @@ from voicestatus.core.presence import (
     MemberRemoved,
     VoiceUpdated,
 )
+from voicestatus.discord import cdn
 
 VERSION: Final = 10
 MAX_SEND_BYTES: Final = 4096
@@ -91,7 +94,7 @@ class Dispatch:
 
     seq: int | None
     name: str
-    body: Event | Ready | Resumed | None
+    body: Event | GuildNews | Ready | Resumed | None
     fault: str | None = None
     """Why the body, or a part of it, was left out; holds no value of it."""
 
@@ -127,8 +130,17 @@ class _User(_Struct):
     bot: _Flag = False
 
 
+# Of these anything is taken: no light is lost because a name is none.
+class _Account(_User):
+    username: Any = None
+    global_name: Any = None
+    avatar: Any = None
+
+
 class _Member(_Struct):
-    user: _User | None = None
+    user: _Account | None = None
+    nick: Any = None
+    avatar: Any = None
     # Decoded for those in voice alone: a large guild tells thousands.
     roles: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -187,9 +199,15 @@ class _Ready(_Struct):
     guilds: list[_GuildRef]
 
 
-class _Gone(_Struct):
+class _SomeMember(_Struct):
     guild_id: _Snowflake
     user: _User
+
+
+class _Invite(_Struct):
+    channel_id: _Snowflake
+    code: str
+    guild_id: _Snowflake | None = None
 
 
 class _Anything(_Struct):
@@ -234,15 +252,15 @@ _decode_flag = msgspec.json.Decoder(bool | None, strict=False).decode
 # ---- payloads to events ------------------------------------------------------------
 
 
-def _voice(state: _Voice, member: _Member | None) -> Voice | None:
+def _voice(state: _Voice, member: _Member | None, guild: GuildId) -> Voice | None:
     if state.channel_id is None:
         return None
-    bot = member is not None and member.user is not None and bool(member.user.bot)
-    roles = _NO_ROLES if member is None else _roles(bytes(member.roles))
+    id_ = UserId(state.user_id)
+    user = None if member is None else member.user
     return Voice(
-        UserId(state.user_id),
+        id_,
         ChannelId(state.channel_id),
-        bot,
+        user is not None and bool(user.bot),
         bool(state.mute),
         bool(state.deaf),
         bool(state.self_mute),
@@ -251,8 +269,25 @@ def _voice(state: _Voice, member: _Member | None) -> Voice | None:
         bool(state.self_video),
         bool(state.suppress),
         state.request_to_speak_timestamp is not None,
-        roles,
+        _NO_ROLES if member is None else _roles(bytes(member.roles)),
+        "" if member is None or user is None else _name(member, user),
+        None if member is None or user is None else _avatar(guild, id_, member, user),
     )
+
+
+def _name(member: _Member, user: _Account) -> str:
+    """Return what the guild shows: the first of the three that says anything."""
+    shown = _text(member.nick) or _text(user.global_name) or _text(user.username)
+    return shown or ""
+
+
+def _avatar(guild: GuildId, id_: UserId, member: _Member, user: _Account) -> str | None:
+    there = cdn.member_avatar(guild, id_, _text(member.avatar))
+    return there or cdn.user_avatar(id_, _text(user.avatar))
+
+
+def _text(value: Any) -> str | None:
+    return value if value and isinstance(value, str) else None
 
 
 @lru_cache(maxsize=ROLE_SETS)
@@ -301,10 +336,11 @@ def _guild_create(guild: _WholeGuild, shard: int) -> Event:
     # `voice_states` come without their members here: joined by the user's id.
     members = {m.user.id: m for m in guild.members or () if m.user}
     states = guild.voice_states or ()
-    voices = (_voice(v, members.get(v.user_id)) for v in states)
+    id_ = GuildId(guild.id)
+    voices = (_voice(v, members.get(v.user_id), id_) for v in states)
     return GuildArrived(
         shard,
-        GuildId(guild.id),
+        id_,
         guild.name or "",
         _channel_id(guild.afk_channel_id),
         tuple(map(_channel, guild.channels or ())),
@@ -343,16 +379,26 @@ def _voice_update(state: _Voice, _shard: int) -> Event | None:
     # A member may be missing: then whether it is a bot is not said, nor are its roles.
     user = state.member.user if state.member else None
     bot = None if user is None else bool(user.bot)
-    return VoiceUpdated(
-        GuildId(state.guild_id), UserId(state.user_id), _voice(state, state.member), bot
-    )
+    guild = GuildId(state.guild_id)
+    voice = _voice(state, state.member, guild)
+    return VoiceUpdated(guild, UserId(state.user_id), voice, bot)
 
 
-def _member_gone(gone: _Gone, _shard: int) -> Event:
+def _member_gone(gone: _SomeMember, _shard: int) -> Event:
     return MemberRemoved(GuildId(gone.guild_id), UserId(gone.user.id))
 
 
-_Body = Event | Ready | Resumed | None
+def _member_added(new: _SomeMember, _shard: int) -> GuildNews:
+    return MemberJoined(GuildId(new.guild_id), UserId(new.user.id))
+
+
+def _invite_deleted(gone: _Invite, _shard: int) -> GuildNews | None:
+    if gone.guild_id is None:  # into a group of users
+        return None
+    return InviteDeleted(GuildId(gone.guild_id), ChannelId(gone.channel_id), gone.code)
+
+
+_Body = Event | GuildNews | Ready | Resumed | None
 _Reader = Callable[[msgspec.Raw, int], _Body]
 
 
@@ -372,8 +418,10 @@ _READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
         "CHANNEL_UPDATE": _reader(_Channel, _channel_upsert),
         "CHANNEL_DELETE": _reader(_Channel, _channel_delete),
         "VOICE_STATE_UPDATE": _reader(_Voice, _voice_update),
-        "GUILD_MEMBER_REMOVE": _reader(_Gone, _member_gone),
-        "GUILD_BAN_ADD": _reader(_Gone, _member_gone),
+        "GUILD_MEMBER_ADD": _reader(_SomeMember, _member_added),
+        "GUILD_MEMBER_REMOVE": _reader(_SomeMember, _member_gone),
+        "GUILD_BAN_ADD": _reader(_SomeMember, _member_gone),
+        "INVITE_DELETE": _reader(_Invite, _invite_deleted),
     }
 )
 
@@ -587,6 +635,7 @@ _VERDICTS: Final = MappingProxyType(
 )
 RATE_LIMITED: Final = 4008
 SHARDING_REQUIRED: Final = 4011
+DISALLOWED_INTENTS: Final = 4014
 
 
 def verdict(code: int | None) -> Verdict:
@@ -597,25 +646,13 @@ def verdict(code: int | None) -> Verdict:
     return Verdict.RESUME if code is None else _VERDICTS.get(code, Verdict.RESUME)
 
 
-PRIVILEGED: Final = MappingProxyType(
-    {
-        1 << 1: "Server Members Intent",
-        1 << 8: "Presence Intent",
-        1 << 15: "Message Content Intent",
-    }
-)
-"""Intent bits that need a switch, by the name the switch has in the portal."""
-
-_PORTAL = "https://discord.com/developers/applications"
-
-
 def advice(code: int, intents: int) -> str:
     """Tell the owner, in one sentence, what to change after a STOP."""
     match code:
         case 4004:
             return (
                 "Discord refuses the bot token: set DISCORD_TOKEN to the bot's own; a "
-                f"new one is made at {_PORTAL} > your application > Bot > Reset Token"
+                f"new one is made at {PORTAL} > Bot > Reset Token"
             )
         case 4010 | 4011:
             return (
@@ -627,17 +664,10 @@ def advice(code: int, intents: int) -> str:
                 f"Discord no longer serves version {VERSION} of its Gateway: update "
                 "voicestatus"
             )
-        case 4013:
+        case 4013 | 4014:
             return (
-                f"Discord does not know the intents asked for ({intents}): update "
-                "voicestatus"
-            )
-        case 4014:
-            asked = [name for bit, name in PRIVILEGED.items() if intents & bit]
-            switches = " and ".join(asked) or "what Discord now calls privileged"
-            return (
-                f"The bot may not use an intent that it asks for; switch on {switches} "
-                f"at {_PORTAL} > your application > Bot > Privileged Gateway Intents"
+                f"Discord does not know the intents asked for ({intents}), or calls "
+                "them privileged now: update voicestatus"
             )
         case _:
             return f"Discord closed the connection for good (code {code})"

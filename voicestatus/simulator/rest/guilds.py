@@ -232,7 +232,9 @@ class GuildPages(HasDoor):
         roles = tuple(each for each in member.roles if each != role)
         if held:
             roles = member.roles if role in member.roles else (*roles, role)
-        told = self.door.world.change_member(guild, user, roles=roles, nick=member.nick)
+        told = self.door.world.change_member(
+            guild, user, roles=roles, nick=member.nick, avatar=member.avatar
+        )
         self.door.publish(told)
         return self.door.done(request)
 

@@ -1,14 +1,16 @@
 """Declares endpoints: what a handler's signature says is what is read and answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import getdoc
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth.identity import Level, Scope
 from voicestatus.web.auth.visit import Visit
+from voicestatus.web.sse import Source
 
 T = TypeVar("T")
 
@@ -39,6 +41,17 @@ class Reply(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer that goes on: an event stream.
+
+    Its handler is asked again every minute; who is refused by then, or has a session
+    no more, reads no longer. It needs a `caller`.
+    """
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class FormOf:
     """What a form has to hold, as a JSON schema, and how large it may be."""
 
@@ -61,6 +74,11 @@ class Endpoint:
     """Which API tokens may; None: none of them."""
     form: FormOf | None
     """Of a path without parameters only."""
+    media: str | None
+    """The type of an answer that is no JSON: the handler returns a resource, which
+    writes it in its own time."""
+    events: Mapping[str, Any]
+    """What a stream tells: by the name of an event the type of its data."""
     handler: Handler
     types: dict[str, Any] = field(init=False)
 
@@ -91,7 +109,9 @@ class Endpoint:
 
     @property
     def answer(self) -> Any:
-        """The type of the answer; None: there is no body."""
+        """The type of the answer as JSON; None: it is none."""
+        if self.media is not None:
+            return None
         returns = self.types["return"]
         if self.may_be_again:
             (returns,) = (t for t in get_args(returns) if get_origin(t) is not Again)
@@ -135,6 +155,8 @@ def endpoint(
     level: Level = Level.ADMIN,
     scope: Scope | None = None,
     form: FormOf | None = None,
+    media: str | None = None,
+    events: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[Handler], Endpoint]:
     """Make a method an endpoint; its path is Klein's: `/devices/<device>`.
 
@@ -143,7 +165,10 @@ def endpoint(
     good_for = Scope.READ if method == "GET" else scope
 
     def declare(handler: Handler) -> Endpoint:
-        return Endpoint(method, path, status, refuses, level, good_for, form, handler)
+        return Endpoint(
+            *(method, path, status, refuses, level, good_for),
+            *(form, media, events, handler),
+        )
 
     return declare
 

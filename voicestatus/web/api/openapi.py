@@ -34,7 +34,12 @@ def openapi(
 ) -> Json:
     """Describe all endpoints; `besides` are types that others refer to by name."""
     endpoints = tuple(endpoints)
-    types = [t for e in endpoints for t in (e.body, e.answer) if t is not None]
+    types = [
+        t
+        for e in endpoints
+        for t in (e.body, e.answer, *e.events.values())
+        if t is not None
+    ]
     schemas = _Schemas([*types, *besides, ErrorAnswer])
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
@@ -161,6 +166,11 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
     fine: Json = {"description": endpoint.status.phrase, "headers": _REQUEST_ID}
     if endpoint.answer is not None:
         fine["content"] = _content(schemas.of(endpoint.answer))
+    if endpoint.media is not None:
+        fine["content"] = {endpoint.media: {}}
+    if endpoint.events:
+        events = {name: schemas.of(data) for name, data in endpoint.events.items()}
+        fine["content"] = {endpoint.media: {"x-events": events}}
     codes = [*_EVERYWHERE, *endpoint.refuses]
     if not endpoint.is_open:
         codes += _WITH_TOKEN

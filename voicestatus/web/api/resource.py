@@ -23,7 +23,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from voicestatus.core.errors import Refusal
 from voicestatus.tasks import Tasks
-from voicestatus.web.api.endpoint import Again, Endpoint, Reply, endpoints_of
+from voicestatus.web.api.endpoint import (
+    Again,
+    Endpoint,
+    Reply,
+    Streamed,
+    endpoints_of,
+)
 from voicestatus.web.api.errors import (
     OUR_FAULT,
     STATUS,
@@ -34,6 +40,7 @@ from voicestatus.web.api.errors import (
 )
 from voicestatus.web.api.openapi import BASE
 from voicestatus.web.api.reading import read_body, read_query
+from voicestatus.web.api.streaming import Reading, StreamAnswer
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth.gate import Gate
 from voicestatus.web.auth.identity import NOBODY
@@ -41,6 +48,7 @@ from voicestatus.web.form import Form, boundary_of
 from voicestatus.web.inflow import CallerGone, Inflow
 from voicestatus.web.request_ids import RequestIds
 from voicestatus.web.site import BoundedRequest, Receiver, headers_of, peer_of
+from voicestatus.web.sse import EventStreams
 
 JSON = b"application/json"
 
@@ -54,8 +62,15 @@ class Api(Service):
 
     _log = Logger()
 
-    def __init__(self, subjects: Sequence[object], gate: Gate, ids: RequestIds) -> None:
-        self._gate, self._ids = gate, ids
+    def __init__(
+        self,
+        subjects: Sequence[object],
+        gate: Gate,
+        ids: RequestIds,
+        streams: EventStreams | None = None,
+    ) -> None:
+        """Without `streams` no endpoint may answer with one."""
+        self._gate, self._ids, self._streams = gate, ids, streams
         self._tasks = Tasks()
         self._receivers: dict[tuple[bytes, bytes], Receiver] = {}
         self._router = Klein()
@@ -110,7 +125,7 @@ class Api(Service):
         return headers, error_body(refusal, request_id)
 
     def _route(self, subject: object, endpoint: Endpoint) -> None:
-        def handle(request: BoundedRequest, **path: str) -> Coroutine[Any, Any, bytes]:
+        def handle(request: BoundedRequest, **path: str) -> Coroutine[Any, Any, Any]:
             return self._answer(subject, endpoint, request, path)
 
         self._router.route(
@@ -128,17 +143,15 @@ class Api(Service):
         endpoint: Endpoint,
         request: BoundedRequest,
         path: dict[str, str],
-    ) -> bytes:
+    ) -> bytes | Resource:
         if endpoint.form is not None:
             answer = await self._received(request)
         else:
-            arguments = dict(path) | await self._admitted(endpoint, request)
-            if endpoint.body is not None:
-                arguments["body"] = read_body(_body(request), endpoint.body)
-            answer = endpoint.handler(subject, **arguments)
-            if iscoroutine(answer):
-                answer = await self._to_the_end(endpoint, answer)
+            answer = await self._asked(subject, endpoint, request, path)
         request.setResponseCode(endpoint.status)
+        if endpoint.media is not None and isinstance(answer, Resource):
+            request.setHeader(b"content-type", endpoint.media.encode())
+            return answer
         if isinstance(answer, Again):
             request.setResponseCode(HTTPStatus.OK)
             answer = answer.answer
@@ -151,6 +164,25 @@ class Api(Service):
                 request.setHeader(b"content-length", b"0")
             return b""
         return _sized(request, msgspec.json.encode(answer))
+
+    async def _asked(
+        self,
+        subject: object,
+        endpoint: Endpoint,
+        request: BoundedRequest,
+        path: dict[str, str],
+    ) -> object:
+        """Return what its handler answers."""
+        arguments = dict(path) | await self._admitted(endpoint, request)
+        if endpoint.body is not None:
+            arguments["body"] = read_body(_body(request), endpoint.body)
+        answer = endpoint.handler(subject, **arguments)
+        if iscoroutine(answer):
+            answer = await self._to_the_end(endpoint, answer)
+        if isinstance(answer, Streamed):
+            reading = Reading(self._gate, endpoint, subject, arguments, answer.source)
+            return StreamAnswer(self._streams, reading)
+        return answer
 
     async def _admitted(
         self, endpoint: Endpoint, request: BoundedRequest

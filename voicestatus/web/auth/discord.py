@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import GuildId
 from voicestatus.core.permissions import ADMINISTRATOR, MANAGE_GUILD
+from voicestatus.discord import cdn
 from voicestatus.discord.rest.errors import (
     DiscordRefused,
     DiscordUnreachable,
@@ -255,11 +256,5 @@ def _manages(guild: OwnGuild) -> bool:
 
 
 def _account(user: User) -> Account:
-    return Account(user.id, user.global_name or user.name, _avatar_url(user))
-
-
-def _avatar_url(user: User) -> str | None:
-    """Source: Discord docs, Reference, "Image Formatting"."""
-    if user.avatar is None:
-        return None
-    return f"https://cdn.discordapp.com/avatars/{user.id}/{user.avatar}.png"
+    avatar_url = cdn.user_avatar(user.id, user.avatar)
+    return Account(user.id, user.global_name or user.name, avatar_url)

@@ -1,5 +1,6 @@
 """What stands at `/auth`: where browsers come to be signed in, and out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from voicestatus.core.errors import Refusal
+from voicestatus.core.ids import UserId
 from voicestatus.store.documents import Change, VersionConflict
 from voicestatus.web.api.endpoint import Reply, endpoint
 from voicestatus.web.audit import Audit, Caller
@@ -117,8 +119,11 @@ class SignInSubject:
 class DiscordSubject:
     """Signing in with Discord."""
 
-    def __init__(self, sign_in: SignIn, lobby: Lobby) -> None:
-        self._sign_in, self._lobby = sign_in, lobby
+    def __init__(
+        self, sign_in: SignIn, lobby: Lobby, arrived: Callable[[UserId], object]
+    ) -> None:
+        """Take who is told whoever has signed in."""
+        self._sign_in, self._lobby, self._arrived = sign_in, lobby, arrived
 
     @endpoint("GET", "/discord", HTTPStatus.SEE_OTHER, level=Level.ANYBODY)
     def go(self, query: GoQuery, visit: Visit) -> Reply[None]:
@@ -153,4 +158,5 @@ class DiscordSubject:
                 if e.kind == KIND:
                     raise SignInRefused("it was finished before") from e
                 raise
+            self._arrived(arrival.account.id)
         return Reply(None, tuple(headers))

@@ -1,0 +1,130 @@
+"""One-use tokens of an admin: each enrols one device, once, within an hour."""
+
+import json
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from voicestatus.core.fleet import Enrolment
+from voicestatus.devices.registry import Patch
+from voicestatus.devices.tickets import GOOD_FOR_S
+from voicestatus.devices.wire import CLOSE, NOAUTH, OK, REMOVED, texts_in
+
+ID = "246F28A1B2C3"
+SHARED = b"AUTH:secret"
+
+
+def hello(id_=ID, **more) -> bytes:
+    return json.dumps({"type": "hello", "v": 2, "id": id_, **more}).encode()
+
+
+@pytest.fixture(params=[Enrolment.OPEN, Enrolment.APPROVE, Enrolment.CLOSED])
+def enrolment(request) -> Enrolment:
+    """Whatever is said of unknown devices."""
+    return request.param
+
+
+@pytest.fixture
+def ticket(table):
+    """Make one, as an admin does; return what a device says with it."""
+
+    def make() -> bytes:
+        made = Deferred.fromCoroutine(table.provision()).result
+        return b"AUTH:" + made[0].encode()
+
+    return make
+
+
+@pytest.fixture
+def dial(talk, masked, clock):
+    def dial(*texts: bytes):
+        line = talk()
+        for text in texts:
+            line.say(masked(1, text))
+            clock.advance(0)
+        return line
+
+    return dial
+
+
+def token_in(heard: bytes) -> bytes:
+    (welcome,) = [json.loads(t) for t in texts_in(heard) if '"welcome"' in t]
+    assert welcome["device"] == ID
+    return b"AUTH:" + welcome["token"].encode()
+
+
+def test_it_enrols_a_device_once_and_then_opens_nothing(dial, ticket, table, store):
+    one_use = ticket()
+    line = dial(one_use, hello(fw="1.4.0"))
+    own = token_in(line.heard())
+    record = table.get(ID).record
+    assert (record.approved, record.fw) == (True, "1.4.0")
+    assert dial(one_use).heard() == NOAUTH + CLOSE
+    assert dial(own).heard().startswith(OK)
+    assert not Deferred.fromCoroutine(store.list("ticket")).result
+
+
+def test_of_two_that_show_it_at_one_time_only_one_enrols(dial, ticket, masked, clock):
+    one_use = ticket()
+    first, second = dial(one_use), dial(one_use)
+    for line, id_ in ((first, ID), (second, "THIEF")):
+        line.heard()
+        line.say(masked(1, hello(id_)))
+    clock.advance(0)
+    assert b'"token"' in first.heard()
+    said = second.heard()
+    assert b"TICKET_SPENT" in said
+    assert said.endswith(REMOVED)
+
+
+def test_it_is_good_for_an_hour(dial, ticket, pass_time, clock):
+    one_use = ticket()
+    clock.advance(GOOD_FOR_S - 1)
+    assert dial(one_use).heard().startswith(OK)
+    clock.advance(1)
+    assert dial(one_use).heard() == NOAUTH + CLOSE
+
+
+def test_what_is_stored_of_it_is_a_digest_and_no_more_once_it_has_ended(
+    ticket, store, clock
+):
+    one_use = ticket().removeprefix(b"AUTH:")
+    assert one_use.startswith(b"vst_")
+    (kept,) = Deferred.fromCoroutine(store.list("ticket")).result
+    assert one_use not in kept.id.encode() + kept.body
+    clock.advance(GOOD_FOR_S)
+    ticket()
+    (newer,) = Deferred.fromCoroutine(store.list("ticket")).result
+    assert newer.id != kept.id
+
+
+def test_a_device_whose_flash_was_erased_stays_who_it_is(dial, ticket, table):
+    old = token_in(dial(ticket(), hello()).heard())
+    Deferred.fromCoroutine(table.change(ID, Patch(name="Hall", tags=("a",))))
+    dial(old)
+    new = token_in(dial(ticket(), hello()).heard())
+    assert new != old
+    assert (table.get(ID).record.name, table.get(ID).record.tags) == ("Hall", ("a",))
+    assert dial(new, hello()).heard().startswith(OK)
+
+
+def test_a_revoked_device_does_not_get_in_by_it(dial, ticket, table):
+    dial(ticket(), hello())
+    Deferred.fromCoroutine(table.change(ID, Patch(revoked=True)))
+    said = dial(ticket(), hello()).heard()
+    assert b"REVOKED" in said
+    assert said.endswith(REMOVED)
+
+
+def test_a_store_that_is_away_refuses_nobody(dial, ticket, store, pass_time):
+    one_use = ticket()
+    store.problem_with_reads = "is away"
+    line = dial(one_use)
+    assert line.heard() == b""
+    pass_time(6)
+    assert NOAUTH not in line.heard()
+    store.problem_with_reads = None
+    store.problem_with_writes = "is away"
+    assert dial(one_use, hello()).heard().endswith(REMOVED)
+    store.problem_with_writes = None
+    assert b'"token"' in dial(one_use, hello()).heard()

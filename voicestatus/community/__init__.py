@@ -1,0 +1,1 @@
+"""Communities: what their Discord server and this program are to each other."""
