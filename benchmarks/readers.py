@@ -129,17 +129,19 @@ class _Crowd:
         self._there = not self._there
         self._control.sendall(b"1" if self._there else b"0")
         heard = self._hear(set(self._all))
-        signs = [fd for fd, each in self._all.items() if isinstance(each, _Sign)]
-        waits = {fd: 1e3 * (at - began) for fd, at in heard.items()}
-        readers = [wait for fd, wait in waits.items() if fd not in set(signs)]
+        cpu = time.process_time() - cpu
+        waits: dict[type[_Reader], list[float]] = {_Reader: [], _Sign: [0.0]}
+        for fd, at in heard.items():
+            waits[type(self._all[fd])].append(1e3 * (at - began))
+        readers = waits[_Reader]
         return Told(
             missing=len(self._all) - len(heard),
             first_ms=min(readers),
             p50_ms=percentile(readers, 0.50),
             p99_ms=percentile(readers, 0.99),
             last_ms=max(readers),
-            signs_last_ms=max((waits[fd] for fd in signs if fd in waits), default=0.0),
-            cpu_ms=1e3 * (time.process_time() - cpu),
+            signs_last_ms=max(waits[_Sign]),
+            cpu_ms=1e3 * cpu,
         )
 
     def _hear(self, awaited: set[int], *, welcome: bool = False) -> dict[int, float]:

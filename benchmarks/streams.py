@@ -15,11 +15,16 @@ from benchmarks.signs import TOKEN
 WARMED_UP = 5
 
 
+def ours() -> Command:
+    """Return the command of our server."""
+    return sys.executable, "-m", "benchmarks.stream_server", TOKEN
+
+
 def servers() -> dict[str, Command]:
     """Return the command of each server."""
     node, _ = node_peer()
     return {
-        OURS: (sys.executable, "-m", "benchmarks.stream_server", TOKEN),
+        OURS: ours(),
         NODE: (node, HERE / "peers" / "node" / "streams.js", TOKEN),
     }
 

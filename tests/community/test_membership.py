@@ -40,6 +40,7 @@ class Discord:
     def __init__(self) -> None:
         self.gate: Deferred[None] | None = None
         self.error: Exception | None = None
+        self.guild_error: Exception | None = None
         self.asked: list[int] = []
         self.members = dict(ROLES)
 
@@ -47,8 +48,8 @@ class Discord:
         return wire.OwnUser(ME, "bot")
 
     async def guild(self, guild: int) -> wire.Guild:
-        if self.error is not None:
-            raise self.error
+        if error := self.error or self.guild_error:
+            raise error
         roles = (
             wire.Role(guild, "@everyone", 0, None),
             wire.Role(BOSSES, "Boss", ADMINISTRATOR, None),
@@ -190,6 +191,21 @@ def test_while_discord_is_away_its_last_yes_counts_for_a_quarter_of_an_hour(club
     assert code_of(lambda: club.standing(ANN)) == "DISCORD_UNAVAILABLE"
 
 
+def test_members_are_known_where_the_server_itself_is_not(club: Club):
+    club.discord.guild_error = AWAY
+    assert club.inside(MOD)
+    assert code_of(lambda: club.standing(MOD)) == "DISCORD_UNAVAILABLE"
+    club.discord.guild_error = None
+    club.clock.advance(5)
+    assert club.standing(MOD).manager
+    # What they may was weighed with what they are: both are kept.
+    club.discord.guild_error = AWAY
+    club.clock.advance(299)
+    assert club.standing(MOD).manager
+    club.clock.advance(1)
+    assert club.standing(MOD).manager
+
+
 def test_who_was_thrown_out_is_no_member_when_discord_goes_away(club: Club):
     assert club.inside(MOD)
     del club.discord.members[MOD]
@@ -220,5 +236,5 @@ def test_however_many_are_asked_for_no_more_are_kept(club: Club):
     club.discord.members |= dict.fromkeys(range(1000, 1010 + KEPT_MOST), ())
     for user in range(1000, 1010 + KEPT_MOST):
         now(club.membership.inside(GUILD, user))
-    kept = (club.membership._seen._asked, club.membership._members._known)
+    kept = (club.membership._seen._asked, club.membership._lately._seen)
     assert {len(each) for each in kept} == {KEPT_MOST}

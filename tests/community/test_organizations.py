@@ -353,16 +353,39 @@ def test_who_comes_second_decides_again_and_both_are_kept(town: Town):
 
 
 def test_who_always_comes_second_is_told_so(town: Town):
-    write, numbers = town.store.write, count(1)
+    write, roster, numbers = town.store.write, town.roster, count(1)
+    now(roster.put(f"{GUILD}", ANN, rank="Raider"))
 
     async def interrupted(*changes: Any, **more: Any) -> int:
-        await write(Put("organization", f"{GUILD}", b'{"name":"%d"}' % next(numbers)))
+        name = b'{"name":"%d"}' % next(numbers)
+        await write(
+            Put("organization", f"{GUILD}", name),
+            Put("organization-member", f"{GUILD}:{ANN}", name, f"{GUILD}"),
+        )
         return await write(*changes, **more)
 
     town.store.write = interrupted  # type: ignore[method-assign]
-    assert refusal(lambda: now(town.all.rename(f"{GUILD}", "A"))).code == (
-        "VERSION_CONFLICT"
-    )
+    for attempt in (
+        town.all.rename(f"{GUILD}", "A"),
+        town.all.delete(f"{GUILD}"),
+        roster.put(f"{GUILD}", ANN, rank="Officer"),
+        roster.remove(f"{GUILD}", ANN),
+    ):
+        assert refusal(lambda work=attempt: now(work)).code == "VERSION_CONFLICT"
+
+
+def test_who_cannot_hear_a_change_does_not_undo_it(
+    town: Town, nothing_is_left_behind: list[Any]
+):
+    def fail(*_: Any) -> None:
+        raise ValueError
+
+    town.all.subscribe(fail)
+    town.roster.subscribe(fail)
+    assert now(town.all.rename(f"{GUILD}", "A")).name == "A"
+    now(town.roster.put(f"{GUILD}", ANN, rank="Raider"))
+    assert len(nothing_is_left_behind) == 2
+    nothing_is_left_behind.clear()
 
 
 # ---- the roster --------------------------------------------------------------------

@@ -214,7 +214,6 @@ def test_a_role_that_discord_refuses_is_not_tried_with_the_next(
 
 def test_a_role_above_the_bots_own_is_refused_and_the_other_one_taken(club: Club):
     club.discord.high = 6
-    club.guilds.forget(GUILD)
     _, bea, _ = club.sync().outcomes
     (refused,) = bea.change.refused
     assert (refused.role, refused.obstacle) == (OFFICER, Obstacle.ABOVE)
@@ -223,7 +222,6 @@ def test_a_role_above_the_bots_own_is_refused_and_the_other_one_taken(club: Club
 
 def test_without_manage_roles_it_leads_to_where_that_is_granted(club: Club):
     club.discord.permissions = 0
-    club.guilds.forget(GUILD)
     refusal = club.refused()
     assert refusal.code == "MISSING_PERMISSION"
     assert [each["name"] for each in refusal.details["missing"]] == ["Manage Roles"]

@@ -178,11 +178,11 @@ def messages(text: bytes) -> Iterator[tuple[str, str, Any]]:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, process: str = "here") -> None:
         self.clock, self.hub = Clock(), Hub(Presence())
         epochs = count()
         self.streams = VoiceStreams(
-            self.hub, self.clock, voice_channels, lambda: f"e{next(epochs)}"
+            self.hub, self.clock, voice_channels, lambda: f"{process}{next(epochs)}"
         )
         self.streams.startService()
         self.hub.apply(SessionBegan(0, 9, frozenset({GUILD})))
@@ -268,6 +268,22 @@ def test_a_guild_that_goes_ends_its_streams_and_is_not_found(world: World) -> No
     with pytest.raises(Refusal) as refused:
         world.streams.view(GUILD, None)
     assert refused.value.code == "GUILD_NOT_FOUND"
+
+
+def test_on_another_node_the_same_is_told_under_other_ids(world: World) -> None:
+    other, page = World("there"), Page(world.streams, None)
+    for each in (world, other):
+        each.go(LOUNGE)
+    page.close()
+    for each in (world, other):
+        each.go(GAMES)
+    page.view = other.streams.view(GUILD, None)
+    page.open()
+    assert (page.snapshots, page.inside) == (2, {"21": "12"})
+    for each in (world, other):
+        each.go(None)
+    assert (page.actions, page.inside) == (["join", "leave"], {})
+    other.streams.stopService()
 
 
 def test_after_a_gap_the_state_comes_first_and_then_what_differs(world: World) -> None:

@@ -4,8 +4,9 @@
 
 - `POST /_fake/answer {"path", "method"?, "status"?, "body"}`: what is answered then
 - `POST /_fake/voice {VoiceStateEvent}` tells it to all streams
-- `POST /_fake/drop` ends all streams
-- `GET /_fake/log`: what was written to the API: `[{"method", "path", "body"}]`
+- `POST /_fake/drop` ends all streams; `POST /_fake/reset` forgets what it was told
+- `GET /_fake/log`: what was written to the API, and which streams are open:
+  `{"writes": [{"method", "path", "body"}], "streams": [path]}`
 
 Times in `fake_answers.json` are seconds from now: "-60 s". The page's files are read
 anew at each visit.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import endpoints, reactor
+from twisted.internet.interfaces import IListeningPort
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -48,8 +50,11 @@ class Fake(Resource):
 
     def __init__(self) -> None:
         super().__init__()
-        self._answers = {key: (200, body) for key, body in ANSWERS.items()}
         self._streams: list[Request] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._answers = {key: (200, body) for key, body in ANSWERS.items()}
         self._log: list[Json] = []
 
     def render(self, request: Request) -> bytes | int:
@@ -97,12 +102,15 @@ class Fake(Resource):
             status, body = told.get("status", 200), told["body"]
             answer = refusal(status, body) if status >= 400 else (status, body)
             self._answers[f"{told.get('method', 'GET')} {told['path']}"] = answer
+        elif path == "/_fake/reset":
+            self._reset()
         for request in [*self._streams]:
             if path == "/_fake/voice":
                 self._say(request, "", told)
             elif path == "/_fake/drop":
                 request.finish()
-        return self._log
+        streams = [request.path.decode() for request in self._streams]
+        return {"writes": self._log, "streams": streams}
 
 
 def refusal(status: int, error: Json) -> tuple[int, Json]:
@@ -126,12 +134,14 @@ def page(request: Request) -> bytes | int:
     return leaf.render(request)
 
 
+def tell(opened: IListeningPort) -> None:
+    """Say at which port it listens."""
+    sys.stdout.write(f"{opened.getHost().port}\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 18450
     endpoint = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
-    endpoint.listen(Site(Fake())).addCallback(
-        lambda opened: (
-            sys.stdout.write(f"{opened.getHost().port}\n") and sys.stdout.flush()
-        )
-    )
+    endpoint.listen(Site(Fake())).addCallback(tell)
     reactor.run()

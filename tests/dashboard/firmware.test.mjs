@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 import {oddPair, signedBy, sorted} from "../../voicestatus/web/dashboard/views/firmware/manifest.js";
-import {newDraft, oddStages, planOf, stepOf} from "../../voicestatus/web/dashboard/views/firmware/plan.js";
+import {newDraft, oddStages, planOf, stepOf, wordsOf} from "../../voicestatus/web/dashboard/views/firmware/plan.js";
 import {problemOf} from "../../voicestatus/web/dashboard/views/firmware/problems.js";
 import {merged, ordersFor, skips, stageBars, standing, statusOf, totals} from "../../voicestatus/web/dashboard/views/firmware/progress.js";
 
@@ -38,6 +38,9 @@ test("what cannot be read goes as it is, so that the server names it", () => {
   assert.deepEqual(plan.stages[0], {count: "some", successPercent: 90, soakS: ""});
   assert.deepEqual(plan.target, {tags: ["desk"]});
   assert.deepEqual(["releases", "target.tags[0]", "stages[0].count"].map(stepOf), [0, 1, 2]);
+  assert.match(wordsOf("stages[0].count", "Expected `int`"), /percentage/);
+  assert.match(wordsOf("haltAt.count", "Expected `int`"), /from 1/);
+  assert.equal(wordsOf("releases", "as it is"), "as it is");
 });
 
 test("stages that leave somebody out, or spare nobody, are remarked upon", () => {

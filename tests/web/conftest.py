@@ -21,8 +21,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.test import iosim
 
+from voicestatus.community.service import Community
 from voicestatus.core.addresses import Addresses, parse_networks
 from voicestatus.core.admission import Limits
+from voicestatus.core.bot_permissions import REQUESTED
 from voicestatus.core.chip import Chip
 from voicestatus.core.fleet import Enrolment
 from voicestatus.core.guild import Channel, Voice
@@ -36,11 +38,14 @@ from voicestatus.core.presence import (
     SessionBegan,
     VoiceUpdated,
 )
+from voicestatus.core.storage_address import InMemory
 from voicestatus.devices.door import Door
 from voicestatus.devices.metrics import DeviceMetrics, DoorMetrics
 from voicestatus.devices.registry import Here, Registry
 from voicestatus.devices.wire import Hello
-from voicestatus.discord.rest.errors import OAuthRefused
+from voicestatus.discord.rest import wire
+from voicestatus.discord.rest.errors import OAuthRefused, UnknownMember
+from voicestatus.discord.rest.messages import Message
 from voicestatus.discord.rest.oauth import Grant, challenge
 from voicestatus.discord.rest.wire import OwnGuild, User
 from voicestatus.hub import Hub
@@ -56,14 +61,16 @@ from voicestatus.store.memory import MemoryStore
 from voicestatus.web.access import Access, DiscordApp
 from voicestatus.web.admin import AdminSide
 from voicestatus.web.api.resource import Api
+from voicestatus.web.api.status import StatusSubject
 from voicestatus.web.front import Front, UpgradeResource
-from voicestatus.web.health import ExactTree
+from voicestatus.web.health import ExactTree, Vitals
 from voicestatus.web.ota import PARALLEL, OtaSide
 from voicestatus.web.request_ids import RequestIds
 from voicestatus.web.site import QuietSite
 
 TOKEN = "open-sesame"
 GUILD, ROOM, AFK, ME, PERSON = 101, 201, 202, 301, 302
+TEXT, HELPERS, BOTS = 203, 401, 402
 NOW = 1_795_000_000.0
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 BOUNDARY = "a-boundary"
@@ -107,7 +114,9 @@ class Visitor:
         from twisted.internet.error import ConnectionDone
         from twisted.python.failure import Failure
 
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        # An event stream has put itself in the place of what served the page.
+        holder = getattr(self.transport, "protocol", self.protocol)
+        holder.connectionLost(Failure(ConnectionDone()))
 
     @property
     def answer(self) -> Answer:
@@ -117,7 +126,8 @@ class Visitor:
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.split(": ", 1) for line in lines)
         headers = {name.lower(): value for name, value in pairs}
-        assert "transfer-encoding" not in headers
+        endless = headers.get("content-type") == "text/event-stream"
+        assert ("transfer-encoding" in headers) is endless
         return Answer(int(first.split()[1]), headers, body)
 
 
@@ -161,6 +171,46 @@ class Store(MemoryStore):
         return await super().write(*changes, fence=fence)
 
 
+class FakeDiscord:
+    """One server as its bot sees it: a room, a text channel, one who manages it."""
+
+    def within(self, patience_s: float) -> "FakeDiscord":
+        return self
+
+    async def own_user(self) -> wire.OwnUser:
+        return wire.OwnUser(UserId(ME), "lamp")
+
+    async def application(self) -> wire.Application:
+        return wire.Application(900, 1 << 18)
+
+    async def guild(self, guild: int) -> wire.Guild:
+        roles = (
+            wire.Role(guild, "@everyone", REQUESTED, None),
+            wire.Role(HELPERS, "Helpers", 0, None, position=1),
+            wire.Role(BOTS, "lamp", REQUESTED, ME, position=2, managed=True),
+        )
+        return wire.Guild(GuildId(guild), "Harbour", UserId(PERSON), None, roles)
+
+    async def channels(self, guild: int) -> tuple[wire.Channel, ...]:
+        return (
+            wire.Channel(ROOM, "Lounge", True, False, (), kind=2),
+            wire.Channel(TEXT, "general", False, False, (), last_message=1),
+        )
+
+    async def member(self, guild: int, user: int) -> wire.Member:
+        if user not in {ME, PERSON}:
+            raise UnknownMember(404, 10007, "Unknown Member")
+        return wire.Member(wire.User(UserId(user), "somebody"), (BOTS,))
+
+    async def messages(self, channel: int, *, limit: int) -> tuple[Message, ...]:
+        return ()
+
+    async def give_role(self, *_: int, reason: str | None = None) -> None:
+        """Give it."""
+
+    take_role = give_role
+
+
 class Side:
     """All of the admin side, around a registry, a hub and a store of its own."""
 
@@ -177,6 +227,7 @@ class Side:
         rates: Rates | None = None,
         store: Store | None = None,
         messages: Any = None,
+        community: bool = False,
     ) -> None:
         self.clock, self.store = clock or Clock(), store or Store()
         self.metrics = CollectorRegistry()
@@ -247,12 +298,23 @@ class Side:
                 rollouts_over,
             )
             self.rollouts = self.several.rollouts
+        discord_api: Any = FakeDiscord()
+        epochs = count(1)
+        self.community = Community(
+            rest=discord_api,
+            hub=self.hub,
+            documents=self.store,
+            client_id=900,
+            clock=self.clock,
+            wall=self.wall,
+            new_id=lambda: f"c{next(epochs)}",
+        )
         self.admin = AdminSide(
             token=token,
             hub=self.hub,
             devices=self.devices,
             explainer=self.lights,
-            documents=self.store,
+            store=self.store,
             door=self.door,
             metrics=self.metrics,
             clock=self.clock,
@@ -260,7 +322,12 @@ class Side:
             new_id=lambda: f"r{next(ids)}",
             new_secret=lambda: f"secret-{next(secrets):036d}",
             public_url=public_url,
+            local_url="http://localhost:8080",
             discord=discord,
+            community=self.community if community else None,
+            status=StatusSubject(
+                self.metrics, self.vitals, self.store, InMemory(), dict
+            ),
             version="1.2.3",
             device_path="/ws",
             messages=messages,
@@ -286,6 +353,21 @@ class Side:
 
     def wall(self) -> float:
         return NOW + self.clock.seconds()
+
+    def vitals(self) -> Vitals:
+        return Vitals(
+            discord_ready=True,
+            discord_heard=True,
+            gateway="ready",
+            problem=None,
+            store_problem=None,
+            in_step=True,
+            guild=GUILD,
+            voice_users=1,
+            signs=0,
+            uptime_s=60.0,
+            version="1.2.3",
+        )
 
     def visit(self, host: str = "192.0.2.1") -> Visitor:
         return Visitor(self.site, host)

@@ -88,7 +88,8 @@ def test_no_token_says_who_may_come_in(side: Any, method: str, path: str, body: 
     assert answer.json["error"]["details"]["scope"] is None
 
 
-def test_all_else_is_for_tokens_of_some_scope(side: Any):
+def test_all_else_is_for_tokens_of_some_scope(make_side: Any):
+    side = make_side(community=True)
     paths = side.ask("GET", "/openapi.json").json["paths"]
     assert {
         (method, path)
@@ -99,6 +100,7 @@ def test_all_else_is_for_tokens_of_some_scope(side: Any):
         ("post", "/tokens"),
         ("delete", "/tokens/{token}"),
         ("delete", "/me/sessions/{session}"),
+        ("post", "/privacy/erase"),
     }
 
 

@@ -11,9 +11,9 @@ from voicestatus.community.membership import Membership
 from voicestatus.community.organizations import CachedInvite, Organizations
 from voicestatus.community.roster import Roster
 from voicestatus.core.errors import Refusal
-from voicestatus.core.guild import Channel
+from voicestatus.core.guild import Channel, Voice
 from voicestatus.core.permissions import MANAGE_GUILD, VIEW_CHANNEL, Overwrite
-from voicestatus.core.presence import GuildArrived
+from voicestatus.core.presence import GuildArrived, VoiceUpdated
 from voicestatus.discord.rest import wire
 from voicestatus.discord.rest.errors import (
     DiscordUnreachable,
@@ -23,7 +23,7 @@ from voicestatus.discord.rest.errors import (
 from voicestatus.web.api.organizations import OrganizationsSubject
 from voicestatus.web.audit import Audit, Caller
 from voicestatus.web.auth.identity import Identity, Level
-from voicestatus.web.permits import DiscordStanding, Permits
+from voicestatus.web.permits import ASKED_MOST, DiscordStanding, Permits
 
 GUILD, OTHER, HALL, DEN, ROOM = 101, 102, 251, 252, 202
 OWNER, BOSS, ANN, BEA, ME, MODS = 1, 2, 3, 4, 301, 401
@@ -40,6 +40,8 @@ class Discord:
             ANN: (),
             ME: (MODS,),
         }
+        self.homes = {GUILD}
+        """The servers that they are members of."""
         self.error: Exception | None = None
 
     async def own_user(self) -> wire.OwnUser:
@@ -60,9 +62,9 @@ class Discord:
     async def member(self, guild: int, user: int) -> wire.Member:
         if self.error is not None and user != ME:
             raise self.error
-        if guild not in {GUILD, OTHER}:
+        if guild == 999:
             raise UnknownGuild(404, 10004, "Unknown Guild")
-        if guild != GUILD or user not in self.members:
+        if guild not in self.homes or user not in self.members:
             raise UnknownMember(404, 10007, "Unknown Member")
         return wire.Member(wire.User(user, f"user {user}"), self.members[user])
 
@@ -148,6 +150,7 @@ def test_the_admin_token_manages_all_and_makes_others(town: Town):
         "discordGuildId": f"{GUILD}",
         "guildName": "Guild 101",
         "botPresent": True,
+        "discordOverviewChannelIds": [],
         "role": "manager",
     }
     body = {"name": "Raiders", "discordGuildId": f"{GUILD}"}
@@ -332,9 +335,24 @@ def test_a_member_sees_what_they_see_in_discord_and_the_overview(town: Town):
         assert now(sees(who, GUILD)) is None
 
 
+def test_of_very_many_servers_those_are_found_where_one_talks(town: Town):
+    many = range(1001, 1001 + ASKED_MOST)
+    for guild in many:
+        town.side.hub.apply(GuildArrived(0, guild, "", None, (Channel(1, "", 2),), ()))
+    last = many[-1]
+    town.discord.homes.add(last)
+    assert [each.id for each, _ in now(town.permits.theirs(caller(ANN)))] == [
+        f"{GUILD}"
+    ]
+    town.side.hub.apply(VoiceUpdated(last, ANN, Voice(ANN, 1), bot=False))
+    found = [each.id for each, _ in now(town.permits.theirs(caller(ANN)))]
+    assert found == [f"{GUILD}", f"{last}"]
+
+
 def test_who_is_nobody_there_is_told_why(town: Town):
     permits = town.permits
     assert code_of(permits.member(caller(None), GUILD)) == "DISCORD_NOT_LINKED"
+    assert now(permits.theirs(caller(None))) == []
     assert code_of(permits.sees(caller(BEA), GUILD)) == "NOT_ORGANIZATION_MEMBER"
     assert code_of(permits.manager(caller(ANN), GUILD)) == "FORBIDDEN"
     for who in (caller(ANN), caller(None, Level.ADMIN)):
@@ -363,3 +381,8 @@ def test_only_who_manages_a_server_of_the_settings_is_an_admin(town: Town):
     town.discord.error = DiscordUnreachable("no answer")
     assert code_of(level_of(77)) == "DISCORD_UNAVAILABLE"
     assert now(elsewhere.level_of(OWNER)) is Level.MEMBER
+    # Where nobody can be an admin nothing has to be known for sure.
+    nowhere = DiscordStanding(town.membership, town.side.hub.presence, ())
+    assert now(nowhere.level_of(77)) is Level.GUEST
+    town.side.person(ROOM, 77)
+    assert now(nowhere.level_of(77)) is Level.MEMBER

@@ -20,7 +20,7 @@ from voicestatus.store.documents import Put
 from voicestatus.web.access import Access
 from voicestatus.web.api.privacy import PrivacySubject
 from voicestatus.web.audit import Audit
-from voicestatus.web.privacy.kept import KEPT, Of, Place
+from voicestatus.web.privacy.kept import KEPT, NOTES, Of, Place
 from voicestatus.web.privacy.traces import (
     ApiTokenTraces,
     AuditTraces,
@@ -82,6 +82,17 @@ def test_what_is_of_people_says_what_erasing_does_and_somebody_does_it(side: Any
     assert erased == of_people - {"sign-in"}  # which names nobody
 
 
+def test_the_docs_have_the_same_table():
+    page = (PACKAGE.parent / "docs/privacy.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    told = {(row[0].removeprefix("| "), row[2].removesuffix(" |")) for row in rows}
+    assert {(kept.what, kept.until) for kept in KEPT} <= told
+    for kept in KEPT:
+        assert kept.erased in page
+    for note in NOTES:
+        assert f"- {note}" in page
+
+
 # ---- a person's own ----------------------------------------------------------------
 
 
@@ -93,7 +104,7 @@ def traces_of(side: Any) -> list[Trace]:
         RosterTraces(Roster(side.store)),
         ApiTokenTraces(side.store),
         AuditTraces(side.store),
-        SessionTraces(access.gate._sessions),
+        SessionTraces(access.sessions),
     ]
 
 

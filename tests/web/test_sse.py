@@ -307,6 +307,19 @@ def test_many_are_written_to_in_several_turns_and_each_in_order(house: House) ->
     assert all(chunks(reader.value()) == told for reader in readers)
 
 
+def test_at_the_end_of_a_source_those_are_ended_who_still_read_it(
+    house: House,
+) -> None:
+    reader, moved = house.reader(), house.reader()
+    house.birds.say(None)
+    (crowd,) = {each.crowd for slot in house.streams._slots for each in slot}
+    other = next(each for each in crowd.readers if each.transport is moved)
+    house.streams._crowds.leave(other)
+    house.streams._crowds.join(other, house.subject.talks["bees"])
+    house.turn()
+    assert (reader.disconnecting, moved.disconnecting) == (True, False)
+
+
 def test_every_15_s_each_reader_has_a_comment(house: House) -> None:
     readers = [house.reader() for _ in range(4)]
     for _ in range(30):
@@ -439,6 +452,7 @@ def test_the_end_of_the_server_ends_all_and_spreads_their_return(house: House) -
     late = house.open()
     assert late.value().startswith(b"HTTP/1.1 503 ")
     late.lose()
+    assert len(house.clock.getDelayedCalls()) == 1  # the beat
     for reader in readers[1:]:
         reader.lose()
     assert not stopped.called

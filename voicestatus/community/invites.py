@@ -19,7 +19,7 @@ from voicestatus.community.organizations import (
 from voicestatus.community.reauthorizing import Reauthorizing
 from voicestatus.community.refusals import SAID_NO, bot_not_in_server, said_no
 from voicestatus.core.errors import Refusal
-from voicestatus.core.guild_news import GuildNews, InviteDeleted, MemberJoined
+from voicestatus.core.guild_news import GuildNews, InviteDeleted
 from voicestatus.core.ids import ChannelId, GuildId, UserId
 from voicestatus.core.invites import (
     LOOKED_UP_EVERY_S,
@@ -142,12 +142,9 @@ class Invites(Service):
 
     def hear(self, news: GuildNews) -> None:
         """Take in what Discord tells of a guild."""
-        match news:
-            case InviteDeleted():
-                self._standing.forget(news.code)
-                self._tasks.spawn("forgetting an invite", self._forget(news))
-            case MemberJoined(guild, user):
-                self._membership.forget(guild, user)
+        if isinstance(news, InviteDeleted):
+            self._standing.forget(news.code)
+            self._tasks.spawn("forgetting an invite", self._forget(news))
 
     # ---- handing out ---------------------------------------------------------------
 

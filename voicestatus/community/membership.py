@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -52,37 +52,38 @@ STRANGER: Final = Standing(member=False, manager=False)
 NAMED: Final = Standing(member=True, manager=True)
 
 _Key = tuple[GuildId, UserId]
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What Discord said of a member, or what went wrong."""
+    """What Discord said of somebody, or what went wrong instead."""
 
-    member: Member | None
     keep_s: float
+    member: Member | None = None
+    manages: bool | None = None
+    """None: it is not known."""
     problem: Exception | None = None
 
 
-class _Lately(Generic[V]):
-    """What was known of people lately: of `KEPT_MOST` of them, for `BRIDGED_S`."""
+class _Lately:
+    """Who was a member lately: `KEPT_MOST` of them, for `BRIDGED_S`."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._known: OrderedDict[_Key, tuple[V, float]] = OrderedDict()
+        self._seen: OrderedDict[_Key, tuple[_Seen, float]] = OrderedDict()
 
-    def __getitem__(self, key: _Key) -> V | None:
-        value, at = self._known.get(key, (None, 0.0))
-        return value if self._clock.seconds() - at < BRIDGED_S else None
+    def get(self, key: _Key) -> _Seen | None:
+        seen, at = self._seen.get(key, (None, 0.0))
+        return seen if self._clock.seconds() - at < BRIDGED_S else None
 
-    def __setitem__(self, key: _Key, value: V) -> None:
+    def note(self, key: _Key, seen: _Seen) -> None:
         self.forget(key)
-        self._known[key] = value, self._clock.seconds()
-        if len(self._known) > KEPT_MOST:
-            self._known.popitem(last=False)
+        self._seen[key] = seen, self._clock.seconds()
+        if len(self._seen) > KEPT_MOST:
+            self._seen.popitem(last=False)
 
     def forget(self, key: _Key) -> None:
-        self._known.pop(key, None)
+        self._seen.pop(key, None)
 
 
 class Membership:
@@ -95,8 +96,7 @@ class Membership:
         self._seen: Kept[_Key, _Seen] = Kept(
             self._look, lambda seen: seen.keep_s, clock, KEPT_MOST
         )
-        self._members: _Lately[Member] = _Lately(clock)
-        self._manages: _Lately[bool] = _Lately(clock)
+        self._lately = _Lately(clock)
 
     def close(self) -> None:
         """Give up what is being asked; call it from `stopService`."""
@@ -105,8 +105,7 @@ class Membership:
     def forget(self, guild: GuildId, user: UserId) -> None:
         """Ask anew the next time: they came or went."""
         self._seen.forget((guild, user))
-        self._members.forget((guild, user))
-        self._manages.forget((guild, user))
+        self._lately.forget((guild, user))
 
     async def inside(self, guild: GuildId, user: UserId) -> Member | None:
         """Return a member of a server; None: Discord says that they are not in it.
@@ -114,10 +113,8 @@ class Membership:
         :raises Refusal: whenever Discord says anything else, or nothing.
         """
         seen = await self._seen.get((guild, user))
-        if isinstance(seen.problem, MissingAccess):
-            raise bot_not_in_server() from seen.problem
-        if seen.problem is not None:
-            raise said_no(seen.problem) from seen.problem
+        if seen.member is None and seen.problem is not None:
+            raise _told(seen.problem) from seen.problem
         return seen.member
 
     async def in_guild(self, guild: GuildId, user: UserId) -> Standing:
@@ -125,12 +122,13 @@ class Membership:
 
         :raises Refusal: when Discord does not say.
         """
-        member = await self.inside(guild, user)
-        if member is None:
+        seen = await self._seen.get((guild, user))
+        if seen.manages is None and seen.problem is not None:
+            raise _told(seen.problem) from seen.problem
+        if seen.member is None:
             return STRANGER
-        holder = Holder(user, frozenset(member.roles))
-        manages = await self._manages_now(guild, holder)
-        return Standing(member=True, manager=manages, holder=holder)
+        holder = _holder(seen.member)
+        return Standing(member=True, manager=bool(seen.manages), holder=holder)
 
     async def standing(self, organization: Organization, user: UserId) -> Standing:
         """Tell what somebody is: by the roster, and by the linked server.
@@ -150,29 +148,36 @@ class Membership:
                     raise
         return there if named is None else replace(there, member=True)
 
-    async def _manages_now(self, guild: GuildId, holder: Holder) -> bool:
-        key = guild, UserId(holder.user)
+    async def _look(self, key: _Key) -> _Seen:
+        guild, user = key
+        lately = self._lately.get(key)
+        try:
+            member = await self._rest.member(guild, user)
+        except UnknownMember:
+            self._lately.forget(key)
+            return _Seen(NO_KEPT_S)
+        except DiscordUnreachable as e:
+            if lately is None:
+                return _Seen(FAILURE_KEPT_S, problem=e)
+            return replace(lately, keep_s=FAILURE_KEPT_S)
+        except DiscordRefused as e:
+            return _Seen(FAILURE_KEPT_S, problem=e)
         try:
             picture = await self._guilds.picture(guild)
         except Refusal as e:
-            lately = self._manages[key]
-            if e.code != "DISCORD_UNAVAILABLE" or lately is None:
-                raise
-            return lately
-        manages = picture.may(MANAGE_GUILD, holder=holder)
-        self._manages[key] = manages
-        return manages
+            manages = None if lately is None else lately.manages
+            return _Seen(FAILURE_KEPT_S, member, manages, e)
+        manages = picture.may(MANAGE_GUILD, holder=_holder(member))
+        seen = _Seen(YES_KEPT_S, member, manages)
+        self._lately.note(key, seen)
+        return seen
 
-    async def _look(self, key: _Key) -> _Seen:
-        try:
-            member = await self._rest.member(*key)
-        except UnknownMember:
-            self._members.forget(key)
-            return _Seen(None, NO_KEPT_S)
-        except DiscordUnreachable as e:
-            lately = self._members[key]
-            return _Seen(lately, FAILURE_KEPT_S, e if lately is None else None)
-        except DiscordRefused as e:
-            return _Seen(None, FAILURE_KEPT_S, e)
-        self._members[key] = member
-        return _Seen(member, YES_KEPT_S)
+
+def _holder(member: Member) -> Holder:
+    return Holder(member.user.id, frozenset(member.roles))
+
+
+def _told(problem: Exception) -> Refusal:
+    if isinstance(problem, MissingAccess):
+        return bot_not_in_server()
+    return said_no(problem)

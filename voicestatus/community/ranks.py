@@ -109,9 +109,10 @@ class RankRoles(Service):
             `DISCORD_ERROR`.
         """
         async with self._lines[id_]:
-            sync = await self._begin(
-                await self._organizations.get(id_), dry_run=dry_run
-            )
+            organization = await self._organizations.get(id_)
+            if organization.guild is not None:
+                self._guilds.forget(organization.guild)  # its roles may have moved
+            sync = await self._begin(organization, dry_run=dry_run)
             members = await self._roster.of(id_)
             outcomes = [await sync.of(member) for member in members]
             return Report(sync.guild, dry_run, tuple(outcomes), sync.names)
@@ -176,7 +177,6 @@ class RankRoles(Service):
             )
         picture = await self._guilds.picture(guild)
         if roles and not picture.may(MANAGE_ROLES):
-            self._guilds.forget(guild)  # it may be granted before the next try
             raise await self._reauthorizing.refusal(guild, MANAGE_ROLES)
         hierarchy = Hierarchy(guild, picture.roles, picture.own.roles)
         return _Sync(self._rest, self._guilds, guild, roles, hierarchy, dry_run=dry_run)

@@ -190,10 +190,11 @@ class Enrolling:
             self._dismiss(here)  # it comes again, and may find it otherwise
         else:
             self._metrics.hellos[Standing.ENROLS.value].inc()
-            self._redeeming.pop(here, None)
             if here.connection is not None:
                 self._become(here, id_)
                 here.welcome(token)
+        finally:
+            self._redeeming.pop(here, None)
 
     def _turn_away(self, here: Here, why: str, message: str) -> None:
         self.refuse(here, why, message)

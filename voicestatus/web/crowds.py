@@ -57,7 +57,7 @@ class Crowd:
         self.readers: dict[Reader, None] = {}
         self._told = told
         self._texts: list[bytes | None] = []
-        self._leave = source.follow(self._tell)
+        self._leave = source.follow(self._hear)
 
     def take_texts(self) -> list[bytes | None]:
         """Return what was told since it was asked last."""
@@ -67,15 +67,19 @@ class Crowd:
     def close(self) -> None:
         self._leave()
 
-    def write(self, readers: list[Reader], frame: bytes) -> None:
-        """Write to those of them that are still here."""
+    def tell(self, readers: list[Reader], frame: bytes | None) -> None:
+        """Write to those of them that are still here; None: end them."""
         left = here = [reader for reader in readers if reader.crowd is self]
+        if frame is None:
+            for reader in here:
+                reader.end()
+            return
         if here and here[0].path is DIRECT:
             left = DIRECT.offer_all(here, frame)
         for reader in left:
             reader.put(frame)
 
-    def _tell(self, text: bytes | None) -> None:
+    def _hear(self, text: bytes | None) -> None:
         self._texts.append(text)
         if len(self._texts) == 1:
             self._told(self)
@@ -125,6 +129,9 @@ class Crowds:
         """Write now whatever is on its way."""
         while self._told or self._rounds:
             self._go_on()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     def _soon(self, crowd: Crowd) -> None:
         self._told[crowd] = None
@@ -148,11 +155,7 @@ class Crowds:
             if len(some) < left:
                 self._rounds.popleft()
             left -= len(some)
-            if round_.frame is not None:
-                round_.crowd.write(some, round_.frame)
-                continue
-            for reader in some:
-                reader.end()
+            round_.crowd.tell(some, round_.frame)
         if self._rounds:
             self._call()
 

@@ -32,9 +32,19 @@ VIEWS = (
 Not `/health`: that is the health check.
 """
 ASSETS = "/dashboard"
+FLASHERS_STYLES = (
+    b"'sha256-b2Omuoh2JkOIanVTAfAZHwUz9plh5wcKDvK2buVGrFQ=' 'unsafe-hashes' "
+    b"'sha256-w68cv7ZL7DW/1c2v0g4i6aPlMi0iRw663JuMxEmNmU4=' "
+    b"'sha256-2PZQPqAcY6IE7H879XiZ2Hm3cBUNVB41T1m3kjNvN6E='"
+)
+"""The style of esp-web-tools' console, and two attributes of the dialog that it shows
+when no port was chosen. Of inline styles these three are allowed, by their text.
+"""
 HEADERS = {
     b"content-security-policy": (
-        b"default-src 'none'; script-src 'self'; style-src 'self'; "
+        b"default-src 'none'; script-src 'self'; style-src 'self' "
+        + FLASHERS_STYLES
+        + b"; "
         b"img-src 'self' data: https://cdn.discordapp.com; connect-src 'self'; "
         b"manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; "
         b"base-uri 'none'"

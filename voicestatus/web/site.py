@@ -21,7 +21,8 @@ MAX_BODY_BYTES = 65_536
 LINGER_S = 1.0
 LINGER_BYTES = 4 * 1_048_576
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_SECRET_TAIL = re.compile(rb"(/ota/images/[^/]*/).*", re.DOTALL)
+_SECRET_TAIL = re.compile(rb"(/ota/images/[^/]*/|/members/).*", re.DOTALL)
+"""Tokens, and ids of people."""
 
 
 class BoundedRequest(Request):

@@ -127,6 +127,15 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
     return operation
 
 
+_SNOWFLAKE = "1187000000000000001"
+_EXAMPLES = {
+    "guild": _SNOWFLAKE,
+    "organization": _SNOWFLAKE,
+    "user": _SNOWFLAKE,
+    "release": "esp32-14-3f0a9c21",
+}
+
+
 def _operation_id(endpoint: Endpoint) -> str:
     words = re.findall(r"\w+", f"{endpoint.method} {endpoint.path}".lower())
     return "_".join(words)
@@ -139,7 +148,7 @@ def _path_parameters(endpoint: Endpoint) -> list[Json]:
             "in": "path",
             "required": True,
             "schema": {"type": "string", "minLength": 1},
-            "example": "desk-lamp",
+            "example": _EXAMPLES.get(name, "desk-lamp"),
         }
         for name in _PARAMETER.findall(endpoint.path)
     ]

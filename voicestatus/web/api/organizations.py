@@ -45,6 +45,10 @@ class OrganizationView(Struct, frozen=True, rename="camel"):
         str | None, Meta(description="what Discord calls that; null: not known here")
     ]
     bot_present: Annotated[bool, Meta(description="whether the bot is in it")]
+    discord_overview_channel_ids: Annotated[
+        tuple[str, ...],
+        Meta(description="what the overview shows, in this order; none: all channels"),
+    ]
     role: Annotated[
         Literal["member", "manager"], Meta(description="what who asks is there")
     ]
@@ -324,6 +328,7 @@ class OrganizationsSubject:
             _text(of.guild),
             None if guild is None else guild.name,
             guild is not None,
+            tuple(map(str, of.settings.discord_overview_channel_ids)),
             "manager" if standing.manager else "member",
         )
 

@@ -1,6 +1,6 @@
 /** The page: who is signed in, which community is looked at, which view is shown. */
 
-import {html, render, useCallback, useEffect, useMemo, useState} from "./vendor/preact.js";
+import {html, render, useCallback, useEffect, useMemo, useRef, useState} from "./vendor/preact.js";
 import {get, onSignedOut, send, useCsrf} from "./api.js";
 import {Button, Empty, ErrorNote, Loading, Page, Toasts, toast} from "./ui.js";
 import {ROUTES, SIGN_IN, routeOf, safeNext, sees} from "./routes.js";
@@ -13,6 +13,8 @@ const here = () => new URL(location.href);
 function useLocation() {
   const [url, setUrl] = useState(here);
   const go = useCallback((to, {replace = false} = {}) => {
+    // A view with something unsaved may say no.
+    if (!dispatchEvent(new Event("leaving", {cancelable: true}))) return;
     history[replace ? "replaceState" : "pushState"](null, "", to);
     setUrl(here());
     scrollTo(0, 0);
@@ -58,6 +60,10 @@ function load(name) {
   }
   return loaded.get(name);
 }
+
+// On its way while it is asked who one is.
+const wanted = routeOf(location.pathname);
+if (wanted) load(wanted.view).catch(() => {}); // told when it is shown
 
 /** A view of `views/`, as soon as it is there. */
 function View({name, ...props}) {
@@ -133,9 +139,12 @@ function SignedIn({me, url, go, look}) {
   useEffect(() => {
     if (url.pathname === SIGN_IN) go(safeNext(url.searchParams.get("next")), {replace: true});
   }, [url, go]);
+  const first = useRef(true);
   useEffect(() => {
-    document.getElementById(url.hash.slice(1))?.scrollIntoView();
-  }, [url]);
+    // Who hears the page instead of seeing it is taken along to the new view.
+    if (!first.current) document.getElementById("main")?.focus();
+    first.current = false;
+  }, [url.pathname]);
 
   const chooseOrg = (id) => {
     keepChosen(id);

@@ -49,7 +49,7 @@ function Session({session, again, signOut}) {
     return again();
   });
   return html`<li>
-    <${Icon} name=${/Mobile|Android|iPhone/.test(session.agent) ? "user" : "stream"} />
+    <${Icon} name=${/Mobile|Android|iPhone/.test(session.agent) ? "phone" : "stream"} />
     <div>
       <p><span class="strong" title=${session.agent}>${browserOf(session.agent)}</span> ${session.current && html`<${Badge} tone="good">This one<//>`}</p>
       <p class="muted small">Seen <${Time} at=${session.seenAt} />, signed in <${Time} at=${session.beganAt} /></p>

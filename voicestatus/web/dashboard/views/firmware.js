@@ -56,7 +56,10 @@ export default function Firmware({query}) {
         setOpen(id);
       }}
     />`}
-    ${open && html`<${RolloutSheet} key=${open} id=${open} live=${live.rollouts.get(open)} onClose=${() => setOpen("")} onOpen=${setOpen} />`}
+    ${open && html`<${RolloutSheet}
+      key=${open} id=${open} live=${live.rollouts.get(open)} nameOf=${(id) => live.devices.get(id)?.name || id}
+      onClose=${() => setOpen("")} onOpen=${setOpen}
+    />`}
   <//>`;
 }
 

@@ -51,9 +51,9 @@ function Figures({status}) {
   const {nodes} = status;
   const rows = [
     ["Signs connected", status.devicesConnected, `of ${status.devicesEnrolled.toLocaleString("en")} enrolled`],
-    ["People in voice", status.peopleInVoice, "who count without a rule"],
+    ["People in voice", status.peopleInVoice, "for a sign without a rule"],
     ["Pages and others", status.pagesConnected, "connections besides"],
-    ["Memory", bytes(status.memoryBytes), status.openFiles !== null && `${status.openFiles} of ${status.maxFiles} files`],
+    ["Memory", bytes(status.memoryBytes), status.openFiles !== null && `${status.openFiles.toLocaleString("en")} of ${status.maxFiles.toLocaleString("en")} files open`],
     ["Running for", lasted(status.uptimeS), `version ${status.version}`],
     nodes
       ? ["Nodes", nodes.living, `${nodes.shardsHeld} shards held here, ${nodes.shardsInStep} in step`]

@@ -15,12 +15,13 @@ const NONE = [];
 export default function Overview({me, org}) {
   if (!org) return html`<${NoCommunity} me=${me} />`;
   if (!org.discordGuildId) return html`<${NotLinked} org=${org} />`;
+  if (!org.botPresent) return html`<${BotAway} org=${org} />`;
   return html`<${Guild} org=${org} />`;
 }
 
 function Guild({org}) {
   const guild = org.discordGuildId;
-  const chosen = org.discordOverviewChannelIds ?? NONE;
+  const chosen = org.discordOverviewChannelIds;
   const filter = chosen.length ? `?channelIds=${chosen.join(",")}` : "";
   const activity = useFetch(`/discord/${guild}/activity${filter}`, {everyS: TEXT_EVERY_S});
   const inside = useFetch(`/organizations/${org.id}/discord/in-server`);
@@ -34,7 +35,7 @@ function Guild({org}) {
 
   return html`<div class="overview">
     <div class="overview-main">
-      <${VoiceBoard} name=${org.name} channels=${shown} waiting=${waiting} status=${voice.status} sight=${voice.sight} />
+      <${VoiceBoard} name=${org.name} channels=${shown} waiting=${waiting} failed=${Boolean(error) && !data} status=${voice.status} sight=${voice.sight} />
     </div>
     <aside class="overview-aside" aria-label="Messages and invite">
       ${asideWaits
@@ -65,9 +66,20 @@ function NoCommunity({me}) {
   <//>`;
 }
 
+function BotAway({org}) {
+  return html`<${Page} title=${org.name}>
+    <div class="card">
+      <${Empty}
+        icon="bot" title="The bot is not in the Discord server"
+        action=${org.manager && html`<${InviteBot} guild=${org.discordGuildId} />`}
+      >What goes on there shows here as soon as it is.<//>
+    </div>
+  <//>`;
+}
+
 /** Leads to where Discord lets a bot in. */
-function InviteBot() {
-  const {data, error, loading, again} = useFetch("/discord/bot-invite");
+function InviteBot({guild}) {
+  const {data, error, loading, again} = useFetch(`/discord/bot-invite${guild ? `?guildId=${guild}` : ""}`);
   if (error) return html`<${ErrorNote} error=${error} again=${again} />`;
   return html`<${Button} kind="primary" icon="external" busy=${loading} href=${data?.url} external>Invite the bot<//>`;
 }

@@ -3,7 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {address, send} from "../api.js";
 import {useAction, useFetch} from "../hooks.js";
-import {Button, Callout, Card, Confirm, ErrorNote, Form, Input, Page, Skeleton, toast} from "../ui.js";
+import {Button, Card, Confirm, ErrorNote, Form, Input, Page, Skeleton, toast} from "../ui.js";
 import {count} from "../words.js";
 
 const GROUPS = [
@@ -83,7 +83,7 @@ function Others() {
     toast(`Erased: named in ${count(places, "place")}.`, "good");
   });
   const known = /^[1-9]\d{0,19}$/.test(user);
-  return html`<${Card} title="For somebody else" sub="Whoever asks you to be shown or forgotten, by their Discord id.">
+  return html`<${Card} title="For somebody else" sub="Whoever asks you to be shown or forgotten, by their Discord id. Backups keep what they hold: delete those yourself.">
     <${Form} onSubmit=${() => known && ask(true)}>
       <${Input} label="Discord id" value=${user} onInput=${(text) => setUser(text.trim())} inputmode="numeric" placeholder="1187000000000000042" />
       <div class="row">
@@ -97,6 +97,5 @@ function Others() {
       onYes=${erase} onClose=${() => ask(false)}
     ><p>They are signed out and taken off every roster; ids in rules and in the audit log are replaced. This cannot
       be undone.</p><//>`}
-    <${Callout} class="privacy-backups"><p>Backups keep what they hold: delete those yourself.</p><//>
   <//>`;
 }

@@ -33,11 +33,10 @@ function Community({org, me, reloadOrgs}) {
   const saved = answer ?? data;
   const [save, busy, refused] = useAction(async () => {
     const told = await send("PATCH", path, draft);
-    const relinked = "discordGuildId" in draft;
     setAnswer(told);
     setDraft({});
     toast("Saved", "good");
-    if (relinked) reloadOrgs();
+    reloadOrgs(); // its server and the channels of its overview are known there, too
   });
   useUnsavedWarning(Object.keys(draft).length > 0);
   const wrong = fieldErrors(refused);
@@ -107,7 +106,12 @@ function useUnsavedWarning(unsaved) {
   useEffect(() => {
     if (!unsaved) return undefined;
     const warn = (event) => event.preventDefault();
+    const ask = (event) => confirm("Leave without saving?") || event.preventDefault();
     addEventListener("beforeunload", warn);
-    return () => removeEventListener("beforeunload", warn);
+    addEventListener("leaving", ask);
+    return () => {
+      removeEventListener("beforeunload", warn);
+      removeEventListener("leaving", ask);
+    };
   }, [unsaved]);
 }

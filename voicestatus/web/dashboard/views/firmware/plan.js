@@ -43,6 +43,17 @@ export const PACES = [
 
 const STEPS = {releases: 0, target: 1, name: 0};
 
+/** What a field takes, by the last part of its key. */
+const TAKES = {
+  count: "A number of signs, such as 5, or a percentage, such as 10 %",
+  percent: "More than 0 %, and 100 % at most",
+  soakS: "Minutes: 0 to 43,200, which is 30 days",
+  successPercent: "0 to 100",
+  stayS: "Minutes: 0 to 43,200",
+  ratePerMinute: "A whole number from 1 to 6,000",
+};
+const HALTS = {percent: "0 to 100", count: "A whole number from 1 on"};
+
 /**
  * @param {string[]} releases
  * @returns {Draft}
@@ -118,6 +129,18 @@ export function oddStages(stages) {
 export function stepOf(key) {
   const field = key.match(/^\w*/)[0];
   return STEPS[field] ?? 2;
+}
+
+/**
+ * Say in words what a field should be: the server does in those of its types.
+ * @param {string} key
+ * @param {string} message the server's
+ * @returns {string}
+ */
+export function wordsOf(key, message) {
+  const [, last] = key.match(/(\w+)$/) ?? [];
+  const words = key.startsWith("haltAt") ? HALTS[last] : TAKES[last];
+  return words ?? message;
 }
 
 /** @param {string[]} sizes @param {string} soakMin */

@@ -1,6 +1,7 @@
 /** How far a rollout is, as it is drawn and said. Pure. */
 
 import {count} from "../../words.js";
+import {span} from "../fleet/sizes.js";
 
 /** What may be said to it, by its status. */
 const ORDERS = {
@@ -40,7 +41,7 @@ const UNDER_WAY = ["offered", "fetching", "fetched", "rebooted"];
 const SKIPS = {
   current: "run it already",
   newer: "run something newer",
-  unknown_chip: "have never said which chip they have",
+  unknown_chip: "have a chip that is not known",
   unclear_chip: "could take several of these releases",
   wrong_chip: "have another chip",
   wrong_board: "are another board",
@@ -135,8 +136,8 @@ export function standing(rollout, now) {
   }
   if (status === "paused") return `Paused in ${where}${busy ? `, ${busy} still under way` : ""}`;
   if (soakUntil !== null) {
-    const minutes = Math.max(1, Math.ceil((Date.parse(soakUntil) - now) / 60_000));
-    return `${capital(where)} is full and being watched for ${minutes} min more`;
+    const left = span(Math.max(1, (Date.parse(soakUntil) - now) / 1000));
+    return `${capital(where)} is full and being watched for ${left} more`;
   }
   return `${capital(where)}${busy ? `, ${busy} under way` : ", waiting for signs to come"}`;
 }
@@ -152,6 +153,14 @@ export function skips(skippedBy) {
       const words = SKIPS[why] ?? why;
       return `${count(n, "sign")} ${n === 1 ? singular(words) : words}`;
     });
+}
+
+/**
+ * @param {{phase: string, why: string, reason: string}} device of a rollout
+ * @returns {string} why it failed or is skipped, or nothing
+ */
+export function reasonOf({phase, why, reason}) {
+  return phase === "skipped" && why in SKIPS ? capital(singular(SKIPS[why])) : capital(reason);
 }
 
 /**

@@ -6,7 +6,7 @@ import {useAction, useFetch, useNow} from "../../hooks.js";
 import {Badge, Button, Callout, Card, Confirm, Empty, Skeleton, Table, Tabs, Time, toast} from "../../ui.js";
 import {count} from "../../words.js";
 import {Facts, Sheet} from "../fleet/sheet.js";
-import {PHASES, isAlive, ordersFor, skips, standing, statusOf, totals} from "./progress.js";
+import {PHASES, isAlive, ordersFor, reasonOf, skips, standing, statusOf, totals} from "./progress.js";
 import {Stages} from "./stages.js";
 import {Trouble} from "./trouble.js";
 
@@ -47,8 +47,11 @@ export function RolloutCard({rollout, onOpen}) {
   <//>`;
 }
 
-/** @param {{id: string, live: ?object, onClose: () => void, onOpen: (id: string) => void}} props */
-export function RolloutSheet({id, live, onClose, onOpen}) {
+/**
+ * @param {{id: string, live: ?object, nameOf: (device: string) => string, onClose: () => void,
+ *   onOpen: (id: string) => void}} props `live`: what the live channel told of it
+ */
+export function RolloutSheet({id, live, nameOf, onClose, onOpen}) {
   const path = `/firmware/rollouts/${encodeURIComponent(id)}`;
   const alive = live !== undefined && isAlive(live);
   const {data, error, loading, again} = useFetch(path, {everyS: alive ? 5 : 0});
@@ -68,11 +71,11 @@ export function RolloutSheet({id, live, onClose, onOpen}) {
   >
     ${loading && html`<${Skeleton} lines=${6} tall />`}
     ${error && html`<${Trouble} error=${error} again=${again} />`}
-    ${rollout && html`<${Report} rollout=${rollout} path=${path} again=${again} onOpen=${onOpen} />`}
+    ${rollout && html`<${Report} ...${{rollout, path, again, nameOf, onOpen}} />`}
   <//>`;
 }
 
-function Report({rollout, path, again, onOpen}) {
+function Report({rollout, path, again, nameOf, onOpen}) {
   const [tab, setTab] = useState("signs");
   const {total, good, bad, busy, waiting, skipped} = totals(rollout);
   const numbers = [["Updated", good, "good"], ["Under way", busy, "info"], ["Waiting", waiting, ""], ["Failed", bad, "bad"], ["Skipped", skipped, ""]];
@@ -87,11 +90,11 @@ function Report({rollout, path, again, onOpen}) {
       <dd>${n.toLocaleString("en")}</dd><dt>${name}</dt>
     </div>`)}</dl>
     ${!isAlive(rollout) && html`<p class="muted">${ending(rollout, total)}</p>`}
-    ${bad > 0 && rollout.failed && html`<${Failed} rollout=${rollout} path=${path} again=${again} />`}
+    ${bad > 0 && rollout.failed && html`<${Failed} ...${{rollout, path, again, nameOf}} />`}
     <${Tabs} label="Of this rollout" value=${tab} onChange=${setTab} tabs=${[
-      {id: "signs", label: "Signs"}, {id: "skipped", label: "Skipped", count: skipped}, {id: "plan", label: "Plan"},
+      {id: "signs", label: "Signs"}, {id: "skipped", label: "Why skipped", count: skipped}, {id: "plan", label: "Plan"},
     ]} />
-    ${tab === "signs" && html`<${Signs} path=${path} stamp=${JSON.stringify(rollout.counts)} />`}
+    ${tab === "signs" && html`<${Signs} path=${path} stamp=${JSON.stringify(rollout.counts)} nameOf=${nameOf} />`}
     ${tab === "skipped" && (reasons.length > 0
       ? html`<ul class="reasons">${reasons.map((text) => html`<li key=${text}>${text}</li>`)}</ul>`
       : html`<p class="muted">Nobody was left out.</p>`)}
@@ -139,7 +142,7 @@ function WentBack({answer, onOpen}) {
 }
 
 /** Those that failed, by name. */
-function Failed({rollout, path, again}) {
+function Failed({rollout, path, again, nameOf}) {
   const open = rollout.endedAt === null && rollout.status !== "aborted";
   const [retry, busy, error] = useAction(async (devices) => {
     await send("POST", `${path}/retry`, {devices});
@@ -155,7 +158,7 @@ function Failed({rollout, path, again}) {
     <ul>
       ${rollout.failed.map(({device, reason, before, since, forgiven, release}) => html`<li key=${device}>
         <div>
-          <a class="strong" href=${`/signs?sign=${encodeURIComponent(device)}`}>${device}</a>
+          <${SignLink} id=${device} nameOf=${nameOf} />
           <p>${sentence(reason)}${forgiven && html` <${Badge}>Forgiven<//>`}</p>
           <p class="muted small">${before && `Ran ${before} before, `}was to get ${release}, <${Time} at=${since} /></p>
         </div>
@@ -167,7 +170,7 @@ function Failed({rollout, path, again}) {
 }
 
 /** Its signs, and how far each is. */
-function Signs({path, stamp}) {
+function Signs({path, stamp, nameOf}) {
   const [phase, setPhase] = useState("");
   const [pages, setPages] = useState([""]);
   const query = new URLSearchParams({limit: PAGE, ...(phase && {phase})});
@@ -183,14 +186,14 @@ function Signs({path, stamp}) {
     </div>
     <${Table} label="Signs of this rollout" head=${["Sign", "How far", "Stage", "Since"]}>
       ${pages.map((after, n) => html`<${SignsPage}
-        key=${`${phase} ${after}`} path=${`${path}/devices?${query}&after=${encodeURIComponent(after)}`} stamp=${stamp}
+        key=${`${phase} ${after}`} path=${`${path}/devices?${query}&after=${encodeURIComponent(after)}`} stamp=${stamp} nameOf=${nameOf}
         last=${n === pages.length - 1} onMore=${(next) => setPages([...pages, next])}
       />`)}
     <//>
   </div>`;
 }
 
-function SignsPage({path, stamp, last, onMore}) {
+function SignsPage({path, stamp, nameOf, last, onMore}) {
   const {data, error, again} = useFetch(path);
   useEffect(() => {
     if (data) again();
@@ -198,20 +201,26 @@ function SignsPage({path, stamp, last, onMore}) {
   if (error && !data) return html`<tr><td colspan="4"><${Trouble} error=${error} again=${again} /></td></tr>`;
   if (!data) return html`<tr><td colspan="4"><${Skeleton} lines=${4} /></td></tr>`;
   return html`
-    ${data.devices.map((one) => html`<${SignRow} key=${one.device} ...${one} />`)}
+    ${data.devices.map((one) => html`<${SignRow} key=${one.device} one=${one} nameOf=${nameOf} />`)}
     ${data.devices.length === 0 && html`<tr><td colspan="4"><${Empty} icon="lamp" title="None just now" /></td></tr>`}
     ${last && data.next && html`<tr><td colspan="4"><${Button} small onClick=${() => onMore(data.next)}>Show more<//></td></tr>`}`;
 }
 
-function SignRow({device, phase, progress, stage, since, reason}) {
+function SignRow({one, nameOf}) {
+  const {device, phase, progress, stage, since} = one;
   const {words, tone} = PHASES.find(({id}) => id === phase) ?? {words: phase, tone: "muted"};
+  const reason = reasonOf(one);
   return html`<tr>
-    <td><a href=${`/signs?sign=${encodeURIComponent(device)}`}>${device}</a></td>
+    <td><${SignLink} id=${device} nameOf=${nameOf} /></td>
     <td><span class=${`phase ${tone}`}>${words}${phase === "fetching" && progress > 0 && ` ${progress} %`}</span>
       ${reason && html`<span class="muted small phase-reason">${reason}</span>`}</td>
     <td>${stage === null ? html`<span class="muted">–</span>` : stage + 1}</td>
     <td class="nowrap"><${Time} at=${since} /></td>
   </tr>`;
+}
+
+function SignLink({id, nameOf}) {
+  return html`<a class="sign-link" href=${`/signs?sign=${encodeURIComponent(id)}`} title=${id}>${nameOf(id)}</a>`;
 }
 
 function Plan({rollout}) {

@@ -52,12 +52,6 @@ export function Upload({onClose, onRollOut}) {
     <p class="muted">Nothing reaches a sign by this: a release is rolled out when you say so.</p>
     <${Drop} pair=${pair} onFiles=${(files) => setPair(sorted(files, pair))} disabled=${busy} />
     ${odd && html`<p class="odd"><${Icon} name="alert" size=${15} />${odd}</p>`}
-    <${Select} label="Channel" value=${channel} onChange=${setChannel} options=${[
-      {value: "stable", label: "Stable"},
-      {value: "beta", label: "Beta"},
-    ]} />
-    <${LegacySwitch} checked=${legacy} onChange=${setLegacy} />
-    <${Textarea} label="Notes" optional value=${notes} onInput=${setNotes} rows="2" maxlength="1000" placeholder="Softer light at night" />
     ${sent && html`<div class="sending">
       <${Progress} value=${sent.done} max=${sent.total} label="Upload" />
       <p class="muted small" role="status">${sent.done < sent.total
@@ -65,6 +59,12 @@ export function Upload({onClose, onRollOut}) {
         : "All is sent. The server looks at it …"}</p>
     </div>`}
     ${error && html`<${Trouble} error=${error} />`}
+    <${Select} label="Channel" value=${channel} onChange=${setChannel} options=${[
+      {value: "stable", label: "Stable"},
+      {value: "beta", label: "Beta"},
+    ]} />
+    <${LegacySwitch} checked=${legacy} onChange=${setLegacy} />
+    <${Textarea} label="Notes" optional value=${notes} onInput=${setNotes} rows="2" maxlength="1000" placeholder="Softer light at night" />
   <//>`;
 }
 

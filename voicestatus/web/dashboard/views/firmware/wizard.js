@@ -7,7 +7,7 @@ import {Button, Check, Empty, Icon, Input, Progress, Switch, classes, toast} fro
 import {count} from "../../words.js";
 import {Picker, TagPicker} from "../fleet/picker.js";
 import {Facts, Sheet} from "../fleet/sheet.js";
-import {PACES, newDraft, oddStages, planOf, stepOf} from "./plan.js";
+import {PACES, newDraft, oddStages, planOf, stepOf, wordsOf} from "./plan.js";
 import {skips} from "./progress.js";
 import {Trouble} from "./trouble.js";
 
@@ -35,7 +35,7 @@ export function Wizard({releases, chosen, devices, tally, onClose, onStarted}) {
     onStarted(rollout);
   });
   const wrongKey = error?.details?.key ?? "";
-  const wrong = {step: wrongKey ? stepOf(wrongKey) : -1, key: wrongKey, message: error?.message};
+  const wrong = {step: wrongKey ? stepOf(wrongKey) : -1, key: wrongKey, message: wordsOf(wrongKey, error?.message)};
   const set = (change) => setDraft({...draft, ...change});
   const able = draft.releases.length > 0;
   const props = {draft, set, wrong, releases, devices, tally, preview};
@@ -53,7 +53,7 @@ export function Wizard({releases, chosen, devices, tally, onClose, onStarted}) {
   >
     <${Body} ...${props} />
     ${able && error && !wrongKey && html`<${Trouble} error=${error} />`}
-    ${able && step > 0 && html`<${Preview} preview=${preview} dim=${!current} whole=${last} error=${wrongKey ? error : null} />`}
+    ${able && step > 0 && html`<${Preview} preview=${preview} dim=${!current} whole=${last} wrong=${wrong} step=${step} />`}
     ${refused && html`<${Trouble} error=${refused} />`}
   <//>`;
 }
@@ -187,8 +187,11 @@ function Review({draft, releases}) {
 }
 
 /** Who would get it, and who not and why. */
-function Preview({preview, dim, whole, error}) {
-  if (error) return html`<p class="odd bad" role="alert"><${Icon} name="alert" size=${15} />${error.message}</p>`;
+function Preview({preview, dim, whole, wrong, step}) {
+  if (wrong.step >= 0) {
+    const where = wrong.step === step ? "Something above is not right yet." : `${STEPS[wrong.step]}: ${wrong.message}`;
+    return html`<p class="odd bad" role="status"><${Icon} name="alert" size=${15} />${where}</p>`;
+  }
   if (!preview) return html`<${Progress} label="Looking who would get it" />`;
   const total = preview.stages.at(-1)?.size ?? 0;
   const reasons = skips(preview.skippedBy);

@@ -67,13 +67,13 @@ export function Picker({
     ><${Icon} name="x" size=${13} /></button></span>`)}
     <input
       ...${props} ref=${input} type="text" role="combobox" autocomplete="off" value=${text}
-      aria-expanded=${String(open && found.length > 0)} aria-controls=${list} aria-autocomplete="list"
+      aria-expanded=${String(found.length > 0)} aria-controls=${found.length > 0 ? list : undefined} aria-autocomplete="list"
       aria-activedescendant=${open && found[active] ? `${list}-${active}` : undefined}
       placeholder=${value.length === 0 ? placeholder : ""}
       onInput=${onInput} onKeyDown=${onKeyDown}
       onFocus=${() => setOpen(true)} onClick=${() => setOpen(true)} onBlur=${() => setOpen(false)}
     />
-    <ul class="picker-list" id=${list} role="listbox" aria-label=${label} hidden=${!open || found.length === 0}>
+    ${found.length > 0 && html`<ul class="picker-list" id=${list} role="listbox" aria-label=${label}>
       ${found.map((option, n) => html`<li
         key=${option.id} id=${`${list}-${n}`} role="option" aria-selected=${String(n === active)}
         class=${classes("picker-option", n === active && "active")}
@@ -85,7 +85,7 @@ export function Picker({
         <span class="picker-label">${option.label}</span>
         ${option.detail && html`<span class="muted small">${option.detail}</span>`}
       </li>`)}
-    </ul>
+    </ul>`}
   </div>`}<//>`;
 }
 

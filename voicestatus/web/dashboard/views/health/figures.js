@@ -34,17 +34,20 @@ export function bytes(n) {
   return `${(n / size).toFixed(n / size < 10 ? 1 : 0)} ${unit}`;
 }
 
+/** What took longer is seen to be late. */
+const SLOW_S = 0.1;
+
 /**
  * Lay a histogram out: bars from 0 to 1, the highest being 1.
- * @param {{count: number, buckets: {upToS: number | null, count: number}[]}} histogram
+ * @param {{buckets: {upToS: number | null, count: number}[]}} histogram
  */
-export function bars({count, buckets}) {
+export function bars({buckets}) {
   const most = Math.max(1, ...buckets.map((bucket) => bucket.count));
   return buckets.map((bucket, at) => ({
     label: bucket.upToS === null ? `over ${took(buckets[at - 1]?.upToS ?? 0)}` : took(bucket.upToS),
     count: bucket.count,
-    share: count ? bucket.count / count : 0,
     height: bucket.count / most,
+    slow: bucket.upToS === null || bucket.upToS > SLOW_S,
   }));
 }
 

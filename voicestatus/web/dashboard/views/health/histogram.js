@@ -16,7 +16,7 @@ export function Histogram({histogram, what}) {
   return html`<figure class="histogram">
     <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT + FOOT + TOP}`} role="img" aria-label=${inWords(histogram, what)}>
       <line class="histogram-base" x1="0" x2=${WIDTH} y1=${HEIGHT + TOP} y2=${HEIGHT + TOP} />
-      ${all.map((bar, at) => html`<${Bar} key=${bar.label} ...${{bar, at, step, total: all.length}} />`)}
+      ${all.map((bar, at) => html`<${Bar} key=${bar.label} ...${{bar, at, step}} />`)}
     </svg>
     <dl class="histogram-facts">
       <div><dt>Half within</dt><dd>${took(histogram.p50S)}</dd></div>
@@ -27,12 +27,11 @@ export function Histogram({histogram, what}) {
   </figure>`;
 }
 
-function Bar({bar, at, step, total}) {
+function Bar({bar, at, step}) {
   // What there is at all is seen, however little it is.
   const height = bar.count ? Math.max(2, bar.height * HEIGHT) : 0;
   const middle = at * step + step / 2;
-  const slow = at >= total - 4;
-  return html`<g class=${slow ? "slow" : ""}>
+  return html`<g class=${bar.slow ? "slow" : ""}>
     <title>${`${bar.count.toLocaleString("en")} ${bar.label}`}</title>
     <rect x=${at * step + GAP / 2} y=${TOP + HEIGHT - height} width=${step - GAP} height=${height} rx="3" />
     ${bar.count > 0 && html`<text class="histogram-count" x=${middle} y=${TOP + HEIGHT - height - 5}>${short(bar.count)}</text>`}

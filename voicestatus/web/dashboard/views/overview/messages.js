@@ -13,6 +13,7 @@ export function Messages({activity, manager}) {
   const {textChannels, unavailable, contentAvailable} = activity;
   const written = textChannels.filter((channel) => channel.messages.length > 0);
   const failed = unavailable.filter(({reason}) => FAILED.has(reason));
+  if (textChannels.length === 0 && failed.length === 0) return null;
   return html`<${Card} title="Recent messages" class="messages">
     ${contentAvailable === false && manager && html`<${Callout} title="Discord keeps the texts back">
       <p>Switch on <em>Message Content Intent</em> for the bot in Discord’s developer portal.</p>

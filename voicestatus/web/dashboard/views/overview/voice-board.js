@@ -16,23 +16,28 @@ const ICONS = {voice: "voice", stage: "stage"};
 
 /**
  * @param {{name: string, channels: import("../../voice.js").Channel[], waiting: boolean,
- *   status: string, sight: string | null}} props
+ *   failed: boolean, status: string, sight: string | null}} props
+ *   `waiting`: nothing is known yet; `failed`: and it could not be asked
  */
-export function VoiceBoard({name, channels, waiting, status, sight}) {
+export function VoiceBoard({name, channels, waiting, failed, status, sight}) {
   const people = channels.flatMap((channel) => channel.members).filter((member) => !member.bot).length;
   const busy = channels.filter((channel) => channel.members.length > 0);
   const empty = channels.filter((channel) => channel.members.length === 0);
+  const nowhere = !waiting && channels.length === 0;
+  let sub = place(busy);
+  if (waiting) sub = "Looking who is there";
+  else if (nowhere) sub = failed ? "Who is there is not known just now" : "There is no voice channel to show";
   useEffect(() => {
     document.title = people ? `(${people}) ${name} · voicestatus` : `${name} · voicestatus`;
   }, [people, name]);
 
   return html`
     <div class="hero">
-      <${Lamp} on=${people > 0} unknown=${waiting || sight === "unknown"} size=${30} />
+      <${Lamp} on=${people > 0} unknown=${waiting || nowhere || sight === "unknown"} size=${30} />
       <div>
-        <h1 aria-live="polite">${waiting ? name : headline(people)}</h1>
+        <h1 aria-live="polite">${waiting || nowhere ? name : headline(people)}</h1>
         <p class="muted hero-sub">
-          <span>${waiting ? "Looking who is there" : place(busy)}</span>
+          <span>${sub}</span>
           <${Link} status=${status} sight=${sight} />
         </p>
       </div>
@@ -53,7 +58,6 @@ export function VoiceBoard({name, channels, waiting, status, sight}) {
         ${empty.map((channel) => html`<li key=${channel.id}><${Icon} name=${ICONS[channel.type]} size=${15} />${channel.name}</li>`)}
       </ul>
     </div>`}
-    ${!waiting && channels.length === 0 && html`<p class="muted">There is no voice channel that you can see.</p>`}
   `;
 }
 
@@ -63,7 +67,7 @@ function headline(people) {
 
 function place(busy) {
   const talking = busy.filter((channel) => channel.members.some((member) => !member.bot));
-  if (talking.length === 0) return "The lamps are dark";
+  if (talking.length === 0) return "It is quiet";
   if (talking.length === 1) return `in ${talking[0].name}`;
   return `in ${talking.length} channels`;
 }

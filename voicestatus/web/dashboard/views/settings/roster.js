@@ -21,9 +21,8 @@ export function Roster({org, me, ranks}) {
   return html`<${Section} title="Roster" id="roster" sub="Members by their Discord ids: who has a rank, and who manages this community.">
     ${loading && html`<${Skeleton} lines=${3} tall />`}
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
-    ${data && members.length === 0 && html`<${Empty} icon="people" title="Nobody is on the roster">
-      It is only needed for ranks, and for managers who do not manage the Discord server.
-    <//>`}
+    ${data && members.length === 0 && html`<p class="muted">Nobody is on it. It is only needed for ranks, and for managers
+      who do not manage the Discord server.</p>`}
     ${members.length > 0 && html`<${Table} label="Roster" head=${["Member", "Rank", "Manager", html`<span class="out-of-sight">Remove</span>`]}>
       ${members.map((member) => html`<${Row} key=${member.userId} member=${member} ...${shared}
         remove=${() => setOpen({remove: member})} />`)}

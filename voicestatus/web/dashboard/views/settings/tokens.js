@@ -2,7 +2,7 @@
 
 import {html, useState} from "../../vendor/preact.js";
 import {
-  Badge, Button, Callout, Check, Confirm, CopyButton, Dialog, Empty, ErrorNote, Form, IconButton, Input,
+  Badge, Button, Callout, Check, Confirm, CopyButton, Dialog, ErrorNote, Form, IconButton, Input,
   Section, Select, Skeleton, Table, Time,
 } from "../../ui.js";
 import {send} from "../../api.js";
@@ -31,7 +31,7 @@ export function ApiTokens() {
   return html`<${Section} title="API tokens" id="tokens" sub="For programs that use this server’s API. A token goes where the admin token goes, and may less.">
     ${loading && html`<${Skeleton} lines=${2} tall />`}
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
-    ${data && tokens.length === 0 && html`<${Empty} icon="key" title="There are no API tokens" />`}
+    ${data && tokens.length === 0 && html`<p class="muted">There are none.</p>`}
     ${tokens.length > 0 && html`<${Table} label="API tokens" head=${["Name", "May", "Last used", "Ends", html`<span class="out-of-sight">Revoke</span>`]}>
       ${tokens.map((token) => html`<tr key=${token.id}>
         <td><span class="strong">${token.name}</span></td>

@@ -10,12 +10,16 @@ const AT_ONCE = 4;
 const LOOK_AGAIN_MS = 15_000;
 const AFTER_CHANGE_MS = 200;
 
+const keys = new WeakMap();
+
 /**
  * @param {object} device
  * @returns {string} the same for all devices that share one light
  */
 export function keyOf(device) {
-  return device.rule === null ? `address ${device.path}` : JSON.stringify(device.rule);
+  if (device.rule === null) return `address ${device.path}`;
+  if (!keys.has(device)) keys.set(device, JSON.stringify(device.rule));
+  return keys.get(device);
 }
 
 /**

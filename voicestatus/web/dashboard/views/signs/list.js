@@ -40,16 +40,11 @@ export function SignList({signs, lightOf, query, onQuery, onOpen, onSeen}) {
   const shown = signs.slice(first, end);
   const seen = shown.map(({id}) => id).join("\n");
   useEffect(() => onSeen(shown), [seen]);
-  const wanted = useRef(false);
-  useLayoutEffect(() => {
-    // The one that the keys went to is in the page only now.
-    if (wanted.current) box.current.querySelector("[tabindex='0']")?.focus({preventScroll: true});
-    wanted.current = false;
-  });
+  const hold = useHeldFocus(box);
 
   const goTo = (n) => {
     const to = Math.max(0, Math.min(signs.length - 1, n));
-    wanted.current = true;
+    hold();
     setAt(to);
     scrollToRow(box.current, to, row);
   };
@@ -65,11 +60,10 @@ export function SignList({signs, lightOf, query, onQuery, onOpen, onSeen}) {
   };
   const sort = (key) => onQuery({...query, sort: key, down: query.sort === key && !query.down});
 
-  const one = (device, n) => html`<${Row}
-    key=${device.id} device=${device} light=${lightOf(device)} n=${n} row=${row} now=${now}
-    active=${n === active} onOpen=${onOpen} onFocus=${() => setAt(n)}
-  />`;
-  const outside = active >= 0 && (active < first || active >= end);
+  // The one that has the focus keeps it, wherever one scrolls to.
+  const places = shown.map((_, n) => first + n);
+  if (active >= 0 && active < first) places.unshift(active);
+  if (active >= end) places.push(active);
   return html`<div class="fleet" role="table" aria-label="Signs" aria-rowcount=${signs.length + 1}>
     <div class="fleet-head" role="row" aria-rowindex="1">
       ${HEAD.map(([key, label]) => html`<div
@@ -82,8 +76,10 @@ export function SignList({signs, lightOf, query, onQuery, onOpen, onSeen}) {
       class="fleet-body" role="rowgroup" ref=${box} style=${{height: `${signs.length * row}px`}}
       onKeyDown=${onKeyDown}
     >
-      ${shown.map((device, n) => one(device, first + n))}
-      ${outside && one(signs[active], active)}
+      ${places.map((n) => html`<${Row}
+        key=${signs[n].id} device=${signs[n]} light=${lightOf(signs[n])} n=${n} row=${row} now=${now}
+        active=${n === active} onOpen=${onOpen} onFocus=${() => setAt(n)}
+      />`)}
     </div>
   </div>`;
 }
@@ -118,15 +114,44 @@ function Row({device, light, n, row, now, active, onOpen, onFocus}) {
       ${!enrolled && html`<${Badge} tone="">Stranger<//>`}
     </div>
     <div class="cell-signal" role="cell"><${SignalBars} dbm=${rssiDbm} away=${!connected} ...${signal} /></div>
-    <div class="cell-firmware" role="cell">${fw
-      ? html`<span>${fw}</span>${build !== null && html` <span class="muted small">${build}</span>`}`
-      : html`<span class="muted">unknown</span>`}</div>
-    <div class="cell-chip" role="cell">${chip || html`<span class="muted">unknown</span>`}${board &&
-      html` <span class="muted small">${board}</span>`}</div>
+    <div class="cell-firmware" role="cell">
+      ${fw ? html`<span>${fw}</span>` : html`<span class="muted">unknown</span>`}
+      ${build !== null && html`<span class="muted small">build ${build}</span>`}
+    </div>
+    <div class="cell-chip" role="cell">
+      ${chip ? html`<span>${chip}</span>` : html`<span class="muted">unknown</span>`}
+      ${board && html`<span class="muted small">${board}</span>`}
+    </div>
     <div class="cell-seen" role="cell">${connected
       ? html`<span class="online">Online</span>`
       : html`<span class="muted">${lastSeen ? ago(lastSeen, now) : "never"}</span>`}</div>
   </div>`;
+}
+
+/**
+ * Keep the focus on the row that had it: one that is moved in the page loses it, and the
+ * one that the keys go to may be there only after the next drawing.
+ * @returns {() => void} takes the focus
+ */
+function useHeldFocus(box) {
+  const held = useRef(null);
+  useEffect(() => {
+    const came = ({target}) => (held.current = box.current.contains(target) ? target : null);
+    const pressed = ({target}) => box.current.contains(target) || (held.current = null);
+    document.addEventListener("focusin", came);
+    document.addEventListener("pointerdown", pressed);
+    return () => {
+      document.removeEventListener("focusin", came);
+      document.removeEventListener("pointerdown", pressed);
+    };
+  }, []);
+  useLayoutEffect(() => {
+    if (held.current === null) return;
+    const row = box.current.querySelector("[tabindex='0']");
+    const lost = document.activeElement === document.body || document.activeElement === held.current;
+    if (lost && row !== document.activeElement) row?.focus({preventScroll: true});
+  });
+  return () => (held.current ??= box.current);
 }
 
 /** Which rows are on the screen, with some above and below. */

@@ -3,11 +3,11 @@
 import {html, useEffect, useRef, useState} from "../../vendor/preact.js";
 import {send} from "../../api.js";
 import {useAction} from "../../hooks.js";
-import {Button, ErrorNote, Tabs, Textarea, toast} from "../../ui.js";
+import {Button, ErrorNote, Textarea, classes, toast} from "../../ui.js";
 import {draftOf, problemOf, readRule, ruleOf, sameRule} from "./rule-draft.js";
 import {explained} from "./rule-words.js";
 import {RuleForm} from "./rule-form.js";
-import {Census, Verdict} from "./why.js";
+import {Verdict} from "./why.js";
 
 const TRY_AFTER_MS = 250;
 
@@ -29,11 +29,11 @@ export function RuleEditor({device, path, directory, onEdited}) {
 
   // An expert's text fills the form only if the server takes it.
   const fits = text === null || (current && told !== null && !error);
-  const show = (tab) => {
-    if (tab === "json") return setText(JSON.stringify(ruleOf(draft), null, 2));
+  const showForm = () => {
     setDraft(draftOf(read.rule));
-    return setText(null);
+    setText(null);
   };
+  const showText = () => setText(text ?? JSON.stringify(ruleOf(draft), null, 2));
   const reset = (rule) => {
     setDraft(draftOf(rule));
     setText((was) => (was === null ? null : JSON.stringify(rule ?? {}, null, 2)));
@@ -47,10 +47,10 @@ export function RuleEditor({device, path, directory, onEdited}) {
   const problem = problemOf(refused ?? error ?? {message: ""});
 
   return html`<div class="rule-editor">
-    <${Tabs} label="How to edit" value=${text === null ? "form" : "json"} tabs=${[
-      {id: "form", label: "Form"},
-      {id: "json", label: "JSON"},
-    ]} onChange=${(tab) => (tab === "json" || fits) && show(tab)} />
+    <div class="pills" role="group" aria-label="How to edit">
+      <button type="button" class="pill" aria-pressed=${String(text === null)} disabled=${!fits} onClick=${showForm}>Form</button>
+      <button type="button" class="pill" aria-pressed=${String(text !== null)} onClick=${showText}>JSON</button>
+    </div>
     ${text === null
       ? html`<${RuleForm} draft=${draft} onDraft=${setDraft} directory=${directory} problem=${problem} />`
       : html`<${Textarea}
@@ -62,9 +62,9 @@ export function RuleEditor({device, path, directory, onEdited}) {
       ${error && text === null && html`<p class="wrong-note" role="alert">${problem.key
         ? `Not yet: ${problem.key} ${lower(problem.message)}`
         : problem.message}</p>`}
-      ${!error && told && html`<div class=${current ? "" : "dimmed"}>
+      ${!error && told && html`<div class=${classes("rule-told", !current && "dimmed")}>
         <${Verdict} told=${told} lead=${edited ? "With this rule it would be, now" : "With its rule it is, now"} />
-        ${edited && html`<${Census} told=${told} said=${explained(told)} />`}
+        ${edited && html`<${Besides} told=${told} />`}
       </div>`}
       ${refused && html`<${ErrorNote} error=${refused} />`}
       <div class="row end">
@@ -74,6 +74,13 @@ export function RuleEditor({device, path, directory, onEdited}) {
       </div>
     </div>
   </div>`;
+}
+
+/** Who else is there, and what runs. */
+function Besides({told}) {
+  const {excluded, pending} = explained(told);
+  const words = [...excluded, ...pending];
+  return words.length > 0 && html`<p class="muted small">${words.join("; ")}.</p>`;
 }
 
 /** Try a rule whenever it is another one; `current`: what is told is of this one. */

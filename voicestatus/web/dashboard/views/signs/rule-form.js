@@ -24,9 +24,9 @@ const WHO = [
   ["roles", "With one of these roles", "Any role"],
 ];
 const DELAYS = [
-  ["onDelayS", "Goes on after", "so long there must be enough"],
-  ["offDelayS", "Goes off after", "so long there must be too few"],
-  ["minOnS", "Stays on for", "at least"],
+  ["onDelayS", "Goes on after", "seconds with enough people"],
+  ["offDelayS", "Goes off after", "seconds with too few"],
+  ["minOnS", "Stays on for", "seconds at least"],
 ];
 const THIRD = [
   {value: "", label: "As the server's settings say"},
@@ -86,7 +86,7 @@ export function RuleForm({draft, onDraft, directory, problem}) {
           onChange=${(value) => set("countAfk", ofTri(value))} />
       </div>
     <//>
-    <${Group} title="Without flicker" words="Seconds. Short visits need not be seen.">
+    <${Group} title="Without flicker" words="Short visits, and short absences, need not be seen.">
       <div class="delays">
         ${DELAYS.map(([key, label, hint]) => html`<${Input}
           key=${key} label=${label} hint=${hint} inputmode="decimal" value=${draft[key]} error=${wrong(key)}
@@ -139,9 +139,10 @@ function Hours({hours, problem, onHours, onRemove}) {
       <${IconButton} icon="trash" label="Remove these hours" onClick=${onRemove} class="hours-remove" />
     </div>
     <div class="hours-times">
-      <${Input} label="From" type="time" value=${hours.from} error=${at("from")} onInput=${(value) => set("from", value)} />
-      <${Input} label="To" type="time" value=${hours.to === "24:00" ? "00:00" : hours.to} error=${at("to")}
-        onInput=${(value) => set("to", value === "00:00" ? "24:00" : value)} />
+      <${Input} label="From" value=${hours.from} error=${at("from")} maxlength="5" placeholder="23:00"
+        onInput=${(value) => set("from", value)} />
+      <${Input} label="To" value=${hours.to} error=${at("to")} maxlength="5" placeholder="08:00"
+        onInput=${(value) => set("to", value)} />
       <${Input} label="Time zone" value=${hours.tz} list=${list} error=${at("tz")} onInput=${(value) => set("tz", value)} />
       <datalist id=${list}>${zones.map((zone) => html`<option key=${zone} value=${zone} />`)}</datalist>
     </div>

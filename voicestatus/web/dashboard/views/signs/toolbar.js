@@ -39,19 +39,19 @@ export function Toolbar({query, onQuery, tally, lit}) {
         onInput=${(event) => set("text")(event.currentTarget.value)}
       />
     </label>
-    <div class="pills" role="group" aria-label="State">
-      <${Pill} on=${query.state === ""} onClick=${() => set("state")("")} n=${tally.all}>All<//>
-      ${states.map(([id, label]) => html`<${Pill}
-        key=${id} on=${query.state === id} n=${counts.get(id) ?? 0}
-        onClick=${() => set("state")(query.state === id ? "" : id)}
-      >${label}<//>`)}
-    </div>
     <div class="fleet-selects">
       ${tally.tags.size > 0 &&
       html`<${BareSelect} aria-label="Tag" value=${query.tag} options=${choices("All tags", tally.tags)} onChange=${set("tag")} />`}
       ${tally.chips.size > 1 &&
       html`<${BareSelect} aria-label="Chip" value=${query.chip} options=${choices("All chips", tally.chips)} onChange=${set("chip")} />`}
       <${BareSelect} class="sort" aria-label="Order" value=${query.sort} options=${SORTS} onChange=${set("sort")} />
+    </div>
+    <div class="pills" role="group" aria-label="State">
+      <${Pill} on=${query.state === ""} onClick=${() => set("state")("")} n=${tally.all}>All<//>
+      ${states.map(([id, label]) => html`<${Pill}
+        key=${id} on=${query.state === id} n=${counts.get(id) ?? 0}
+        onClick=${() => set("state")(query.state === id ? "" : id)}
+      >${label}<//>`)}
     </div>
   </div>`;
 }

@@ -2,7 +2,7 @@
 
 import {html, useEffect, useRef} from "../../vendor/preact.js";
 import {useFetch} from "../../hooks.js";
-import {Button, ErrorNote, Skeleton} from "../../ui.js";
+import {Button, ErrorNote, Skeleton, classes} from "../../ui.js";
 import {inFull} from "../../words.js";
 import {namesOf} from "./directory.js";
 import {keyOf} from "./lights.js";
@@ -26,7 +26,7 @@ export function Why({device, live, directory, onEdit}) {
   const said = explained(told);
   return html`<div class="why">
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
-    <${Verdict} told=${told} away=${!told.connected} />
+    <${Verdict} told=${told} away=${!told.connected} bare />
     <${Census} told=${told} said=${said} />
     <section class="why-part">
       <div class="row between">
@@ -47,10 +47,10 @@ export function Why({device, live, directory, onEdit}) {
   </div>`;
 }
 
-/** The light, and the one sentence that says why. */
-export function Verdict({told, away, lead}) {
-  return html`<div class="verdict" aria-live="polite">
-    <${SignLamp} light=${told.light} size=${34} />
+/** The light, unless it is `bare`, and the one sentence that says why. */
+export function Verdict({told, away, lead, bare}) {
+  return html`<div class=${classes("verdict", bare && "bare")} aria-live="polite">
+    ${!bare && html`<${SignLamp} light=${told.light} size=${30} />`}
     <div>
       ${lead && html`<p class="muted small">${lead}</p>`}
       <p class="verdict-why">${told.why}</p>
@@ -65,7 +65,7 @@ export function Census({told, said}) {
   return html`<div class="census">
     <div class="census-count">
       <span class=${`census-number ${enough ? "enough" : ""}`}>${told.counted.toLocaleString("en")}</span>
-      <span class="muted">of ${told.needed.toLocaleString("en")} needed</span>
+      <span class="muted">${told.counted === 1 ? "counts" : "count"}, ${told.needed.toLocaleString("en")} ${told.needed === 1 ? "is" : "are"} needed</span>
     </div>
     <ul class="census-notes">
       ${[...said.excluded, ...said.guilds].map((text) => html`<li key=${text}>${text}</li>`)}
