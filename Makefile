@@ -17,7 +17,7 @@ SETTINGS := $(wildcard .env)$(DISCORD_TOKEN)$(DISCORD_TOKEN_FILE)$(findstring --
 DEMO := $(if $(SETTINGS),,--demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test packages soak bench demo-fleet lint clean
+.PHONY: help run test packages soak bench demo-fleet pictures lint clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -50,6 +50,9 @@ bench: $(VENV)/test.stamp ## measure against Node's ws and a C floor; writes doc
 
 demo-fleet: $(VENV)/run.stamp ## 5,000 simulated signs get a good build, then a bad one that is stopped
 	@$(BIN)/python -m benchmarks.demo_fleet $(ARGS)
+
+pictures: packages $(VENV)/test.stamp ## take the pictures of docs/dashboard.md anew
+	@$(BIN)/pytest -q tests/browser/pictures.py
 
 lint: $(VENV)/test.stamp ## style, types, arrows between modules, purity
 	@$(BIN)/ruff check --quiet

@@ -5,10 +5,11 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from benchmarks import (
+    dashboard,
     downloads,
     events,
     fleet,
@@ -27,10 +28,6 @@ from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import BenchmarkError
 
 PAGE = HERE.parent / "docs" / "performance.md"
-PARTS = (
-    *("fleet", "downloads", "whole", "storm", "rules", "events", "journal"),
-    *("nodes", "streams"),
-)
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,70 +62,42 @@ def _say(what: str) -> None:
     sys.stderr.write(what + "\n")
 
 
+def _events(plan: Plan) -> Mapping[str, float]:
+    return events.measure(plan) | sustained.measure(plan)
+
+
+IN_ROUNDS: Mapping[str, tuple[str, Callable[[Plan], Mapping[str, float]]]] = {
+    "downloads": ("downloads", downloads.measure),
+    "whole": ("the whole program", whole.measure),
+    "storm": ("a storm of signs", storm.measure),
+    "rules": ("rules", rules.measure),
+    "events": ("events", _events),
+    "journal": ("the journal", journal.measure),
+    "nodes": ("two nodes", nodes.measure),
+    "dashboard": ("the dashboard", dashboard.measure),
+}
+"""What is measured anew in each round: how it is called, and by what."""
+
+PARTS = ("fleet", *IN_ROUNDS, "streams")
+
+
 def _measure(plan: Plan, parts: Sequence[str]) -> tuple[str, dict[str, object]]:
     """Return the page, and all figures behind it."""
     began = time.monotonic()
-    fleets: dict[int, fleet.Rounds] = {}
-    wholes: list[whole.Measured] = []
-    storms: list[storm.Measured] = []
-    all_rules: list[rules.Measured] = []
-    all_events: list[events.Measured] = []
-    journals: list[journal.Measured] = []
-    all_nodes: list[nodes.Measured] = []
-    all_downloads: list[downloads.Measured] = []
-    all_streams = streams.compare(plan) if "streams" in parts else {}
-    if "fleet" in parts:
-        fleets = dict(fleet.compare(plan))
+    streamed = streams.compare(plan) if "streams" in parts else {}
+    fleets = dict(fleet.compare(plan)) if "fleet" in parts else {}
+    measured: dict[str, list[Mapping[str, float]]] = {part: [] for part in IN_ROUNDS}
     for n in range(plan.rounds):
-        if "downloads" in parts:
-            _say(f"downloads, round {n + 1} of {plan.rounds}")
-            all_downloads.append(downloads.measure(plan))
-        if "whole" in parts:
-            _say(f"the whole program, round {n + 1} of {plan.rounds}")
-            wholes.append(whole.measure(plan))
-        if "storm" in parts:
-            _say(f"a storm of signs, round {n + 1} of {plan.rounds}")
-            storms.append(storm.measure(plan))
-        if "rules" in parts:
-            _say(f"rules, round {n + 1} of {plan.rounds}")
-            all_rules.append(rules.measure(plan))
-        if "events" in parts:
-            _say(f"events, round {n + 1} of {plan.rounds}")
-            all_events.append(events.measure(plan) | sustained.measure(plan))
-        if "journal" in parts:
-            _say(f"the journal, round {n + 1} of {plan.rounds}")
-            journals.append(journal.measure(plan))
-        if "nodes" in parts:
-            _say(f"two nodes, round {n + 1} of {plan.rounds}")
-            all_nodes.append(nodes.measure(plan))
+        for part, (words, measure) in IN_ROUNDS.items():
+            if part in parts:
+                _say(f"{words}, round {n + 1} of {plan.rounds}")
+                measured[part].append(measure(plan))
     minutes = f"about {(time.monotonic() - began) / 60:.0f} minutes"
     machine = describe()
-    measured = report.Parts(
-        fleets,
-        all_downloads,
-        wholes,
-        storms,
-        all_rules,
-        all_events,
-        journals,
-        all_nodes,
-        all_streams,
-    )
-    page = report.page(machine, plan, measured, minutes)
-    figures: dict[str, object] = {
-        "machine": dict(machine),
-        "plan": asdict(plan),
-        "fleet": fleets,
-        "downloads": all_downloads,
-        "whole": wholes,
-        "storm": storms,
-        "rules": all_rules,
-        "events": all_events,
-        "journal": journals,
-        "nodes": all_nodes,
-        "streams": all_streams,
-    }
-    return page, figures
+    all_parts = report.Parts(fleets, streams=streamed, **measured)
+    page = report.page(machine, plan, all_parts, minutes)
+    figures = {"machine": dict(machine), "plan": asdict(plan), "fleet": fleets}
+    return page, {**figures, **measured, "streams": streamed}
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class Plan:
     storm_count: int = 10_000
     stream_readers: int = 2_000
     stream_signs: int = 2_000
-    stream_events: int = 200
+    stream_events: int = 100
     rules: int = 10_000
     rule_guilds: int = 100
     rule_rate_per_s: int = 500

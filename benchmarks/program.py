@@ -43,8 +43,8 @@ class Place:
         return replace(self, port=free_port(), _folder=folder)
 
     @contextmanager
-    def program(self) -> Iterator[subprocess.Popen[str]]:
-        """Start the program; it may not be ready yet.
+    def program(self, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        """Start the program, with these settings besides; it may not be ready yet.
 
         :raises BenchmarkError: what failed meanwhile, with the program's log.
         """
@@ -56,6 +56,7 @@ class Place:
             "STORAGE_URL": self._storage,
             "HOST": HOST,
             "PORT": str(self.port),
+            **settings,
         }
         with (
             self._log.open("a") as out,

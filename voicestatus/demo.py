@@ -15,7 +15,7 @@ from voicestatus.core.ports import Lights
 from voicestatus.simulator.service import SimulatedDiscord
 from voicestatus.web.listen import Listener
 
-PEOPLE = 4
+PEOPLE = 6
 CHANGES_PER_S = 1.0
 
 _WELCOME = """

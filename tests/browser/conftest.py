@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,12 @@ class Town:
             },
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as e:
+            e.add_note(e.read().decode())
+            raise
 
     def signs(self, *options: str) -> None:
         """Start simulated signs that live as long as this town."""
@@ -167,8 +172,11 @@ def said(file: Path, pattern: str, within_s: float = 30) -> re.Match[str]:
 
 
 @contextmanager
-def a_town(folder: Path) -> Iterator[Town]:
-    """Start a simulated Discord, then a server that signs people in with it."""
+def a_town(folder: Path, guild: str = GUILD, name: str = "") -> Iterator[Town]:
+    """Start a simulated Discord, then a server that signs people in with it.
+
+    With a name it is about a guild of that name, which is made.
+    """
     with ExitStack() as stack:
         out = folder / "simulator"
         listen = "tcp:0:interface=127.0.0.1"
@@ -177,6 +185,8 @@ def a_town(folder: Path) -> Iterator[Town]:
             process(folder, out, {}, "voicestatus", "simulate-discord", *quiet)
         )
         discord = Simulated(said(out, r"REST +(\S+)")[1])
+        if name:
+            discord.control("guilds", id=guild, name=name)
         keys = folder / "keys"
         subprocess.run(
             [str(BIN / "voicestatus"), "keygen", "--out", str(keys)],
@@ -190,7 +200,7 @@ def a_town(folder: Path) -> Iterator[Town]:
             "DISCORD_CLIENT_SECRET": CLIENT_SECRET,
             "ESP_AUTH_TOKEN": SIGNS,
             "ADMIN_TOKEN": ADMIN,
-            "GUILD_ID": GUILD,
+            "GUILD_ID": guild,
             "STORAGE_URL": f"sqlite:{folder}/town.db",
             "OTA_PUBLIC_KEYS": (keys / "release.pub").read_text().strip(),
             "PUBLIC_URL": f"http://localhost:{_free_port()}",
@@ -216,6 +226,12 @@ def _await_ready(url: str, written: Path) -> None:
         except OSError:
             assert time.monotonic() < deadline, written.read_text()
             time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def start_town() -> Callable[..., AbstractContextManager[Town]]:
+    """Start towns other than that of the tests."""
+    return a_town
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +304,7 @@ def as_admin(open_page: Callable[..., Page]) -> Callable[..., Page]:
     """Open a page as who has typed the admin token."""
 
     def opened(path: str = "/", **context: Any) -> Page:
-        page = open_page("/privacy", **context)
+        page = open_page("about:blank", **context)
         page.context.request.post("/auth/token", data={"token": ADMIN})
         page.goto(path)
         return page
@@ -297,14 +313,17 @@ def as_admin(open_page: Callable[..., Page]) -> Callable[..., Page]:
 
 
 @pytest.fixture
-def serious() -> Callable[[Page], list[str]]:
+def serious() -> Callable[..., list[str]]:
     """Return what axe-core finds on a page that is serious or worse."""
 
-    def found(page: Page) -> list[str]:
-        answer = Axe().run(page)
+    def found(page: Page, *rules: str) -> list[str]:
+        # Preloading would fetch style sheets anew, past the policy.
+        options: dict[str, Any] = {"preload": False}
+        if rules:
+            options["runOnly"] = list(rules)
         return [
             f"{each['impact']} {each['id']}: {[n['target'] for n in each['nodes']]}"
-            for each in answer.response["violations"]
+            for each in Axe().run(page, options=options).response["violations"]
             if each["impact"] in {"serious", "critical"}
         ]
 

@@ -109,7 +109,7 @@ class Scene:
         self.clock, self.discord = Clock(), FakeDiscord()
         self.hub = Hub(Presence())
         self.hub.apply(SessionBegan(0, BOT, frozenset({GUILD})))
-        self.guilds = Guilds(self.hub, self.discord, self.clock)
+        self.guilds = Guilds(self.hub, self.discord, self.clock, self.clock.seconds)
         self.application = OwnApplication(self.discord, self.clock)
         self.activity = Activity(
             self.guilds, self.discord, self.application, self.clock, self.wall

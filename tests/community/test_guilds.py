@@ -1,6 +1,7 @@
 """Pictures of guilds: what Discord is asked, how often, and what they tell."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from voicestatus.discord.rest.wire import Channel, Guild, Member, OwnUser, Role,
 from voicestatus.hub import Hub
 
 GUILD, OWNER, BOT, PERSON = 1, 2, 3, 4
-OWN, HIGH, LOW = 11, 12, 13
+OWN, HIGH, LOW, MIGHTY, KEY, ADMINS = 11, 12, 13, 14, 15, 16
 CATEGORY, TEXT, TALK, NEWS, SECRET = 20, 21, 22, 23, 24
 ROLES = (
     Role(GUILD, "@everyone", bits.VIEW_CHANNEL, None),
@@ -67,6 +68,7 @@ class FakeDiscord:
         self.asked: list[str] = []
         self.gate: Deferred[None] = succeed(None)
         self.refuses: Exception | None = None
+        self.timed_out_until: datetime | None = None
 
     async def own_user(self) -> OwnUser:
         self.asked.append("own user")
@@ -85,7 +87,7 @@ class FakeDiscord:
 
     async def member(self, guild: int, user: int) -> Member:
         self.asked.append("member")
-        return Member(User(user, "lamp"), (OWN,))
+        return Member(User(user, "lamp"), (OWN,), timed_out_until=self.timed_out_until)
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def hub() -> Hub:
 
 @pytest.fixture
 def guilds(hub: Hub, discord: FakeDiscord, clock: Clock) -> Guilds:
-    return Guilds(hub, discord, clock)
+    return Guilds(hub, discord, clock, clock.seconds)
 
 
 def ask(guilds: Guilds, guild: int = GUILD) -> Any:
@@ -198,6 +200,15 @@ def test_what_matters_in_a_channel_is_what_the_organization_uses_it_for():
 # -- how often Discord is asked --------------------------------------------------------
 
 
+def test_a_bot_that_is_timed_out_looks_and_does_nothing_else(guilds, discord, clock):
+    discord.timed_out_until = datetime.fromtimestamp(KEPT_S, UTC)
+    seen = ask(guilds)
+    assert seen.may(bits.VIEW_CHANNEL, TEXT)
+    assert not seen.may(bits.CREATE_INSTANT_INVITE, TEXT)
+    clock.advance(KEPT_S)
+    assert ask(guilds).may(bits.CREATE_INSTANT_INVITE, TEXT)
+
+
 def test_one_picture_is_for_all_who_ask_within_30_seconds(guilds, discord, clock):
     first = ask(guilds)
     clock.advance(KEPT_S - 1)
@@ -232,7 +243,7 @@ def test_a_picture_is_made_anew_after(guilds, discord, hub, how):
 
 
 def test_before_discord_has_said_who_we_are_it_is_asked(discord, clock):
-    seen = ask(Guilds(Hub(Presence()), discord, clock))
+    seen = ask(Guilds(Hub(Presence()), discord, clock, clock.seconds))
     assert seen.own.user == BOT
     assert discord.asked[0] == "own user"
 
@@ -309,3 +320,37 @@ def test_an_error_of_discords_is_answered_in_our_words(error, code, details):
 def test_a_defect_is_no_answer():
     with pytest.raises(KeyError):
         said_no(KeyError("ours"))
+
+
+@pytest.mark.parametrize(
+    ("role", "holder", "beyond"),
+    [
+        (LOW, Holder(PERSON, (HIGH,)), False),
+        (HIGH, Holder(PERSON, (HIGH,)), False),
+        (HIGH, Holder(PERSON, (LOW,)), True),  # it is higher
+        (LOW, Holder(PERSON), True),
+        (MIGHTY, Holder(PERSON, (HIGH,)), True),  # it may more in the server
+        (MIGHTY, Holder(PERSON, (HIGH,), timed_out=True), True),
+        (KEY, Holder(PERSON, (HIGH,)), True),  # it opens a channel
+        (KEY, Holder(PERSON, (HIGH, ADMINS)), False),
+        (ADMINS, Holder(OWNER), False),
+    ],
+)
+def test_nobody_has_a_role_that_is_higher_or_good_for_more(
+    role: int, holder: Holder, beyond: bool
+):
+    more = (
+        Role(MIGHTY, "mighty", bits.MANAGE_ROLES, None, position=1),
+        Role(KEY, "key", 0, None, position=1),
+        Role(ADMINS, "admins", bits.ADMINISTRATOR, None, position=9),
+    )
+    locked = channel(
+        SECRET,
+        overwrites=(
+            Overwrite(GUILD, 0, bits.VIEW_CHANNEL),
+            Overwrite(KEY, bits.VIEW_CHANNEL, 0),
+        ),
+    )
+    guild = Guild(GUILD, "Harbour", OWNER, None, (*ROLES, *more), NEWS)
+    seen = GuildPicture.of(guild, (locked,), Holder(BOT, (OWN,)))
+    assert seen.is_beyond(role, holder) is beyond

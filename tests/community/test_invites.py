@@ -130,7 +130,7 @@ class Club:
         self.hub.apply(SessionBegan(0, ME, frozenset({GUILD})))
         channels = tuple(Channel(id_, f"{id_}", kind) for id_, kind in KINDS.items())
         self.hub.apply(GuildArrived(0, GUILD, "The Guild", None, channels, ()))
-        guilds = Guilds(self.hub, self.discord, self.clock)
+        guilds = Guilds(self.hub, self.discord, self.clock, self.clock.seconds)
         self.organizations = Organizations(
             store, self.hub, guilds, self._wall, lambda: "x"
         )

@@ -1,6 +1,7 @@
 """Who is in a server and manages it: when Discord is asked, and what if it fails."""
 
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from voicestatus.community.guilds import Guilds
 from voicestatus.community.membership import KEPT_MOST, NAMED, STRANGER, Membership
 from voicestatus.community.organizations import Organization
 from voicestatus.community.roster import Roster
+from voicestatus.community.service import Community
 from voicestatus.community.settings import OrganizationSettings
 from voicestatus.core.errors import Refusal
+from voicestatus.core.guild_news import MemberJoined, MemberLeft
 from voicestatus.core.permissions import ADMINISTRATOR, MANAGE_GUILD, Holder
 from voicestatus.core.presence import GuildArrived, Presence, SessionBegan
 from voicestatus.discord.rest import wire
@@ -43,6 +46,10 @@ class Discord:
         self.guild_error: Exception | None = None
         self.asked: list[int] = []
         self.members = dict(ROLES)
+        self.timed_out_until: dict[int, datetime] = {}
+
+    def within(self, _patience_s: float) -> "Discord":
+        return self
 
     async def own_user(self) -> wire.OwnUser:
         return wire.OwnUser(ME, "bot")
@@ -70,20 +77,25 @@ class Discord:
             raise self.error
         if user not in self.members:
             raise UnknownMember(404, 10007, "Unknown Member")
-        return wire.Member(wire.User(user, f"user {user}"), self.members[user])
+        return wire.Member(
+            wire.User(user, f"user {user}"),
+            self.members[user],
+            timed_out_until=self.timed_out_until.get(user),
+        )
 
 
 class Club:
     """One organization, its roster and its server."""
 
     def __init__(self) -> None:
-        self.discord, self.clock, store = Discord(), Clock(), MemoryStore()
+        self.discord, self.clock = Discord(), Clock()
+        store = self.store = MemoryStore()
         store.startService()
-        hub = Hub(Presence())
+        hub = self.hub = Hub(Presence())
         hub.apply(SessionBegan(0, ME, frozenset({GUILD})))
         hub.apply(GuildArrived(0, GUILD, "The Guild", None, (), ()))
         self.roster = Roster(store)
-        guilds = Guilds(hub, self.discord, self.clock)
+        guilds = Guilds(hub, self.discord, self.clock, self.clock.seconds)
         self.membership = Membership(self.discord, guilds, self.roster, self.clock)
 
     def inside(self, user: int) -> bool:
@@ -124,6 +136,18 @@ def test_managers_are_who_may_manage_the_server(club: Club, user: int, manages: 
     assert standing.holder == Holder(user, frozenset(ROLES[user]))
 
 
+def test_who_is_timed_out_manages_nothing_until_that_is_over(club: Club):
+    over = datetime.fromtimestamp(60, UTC)
+    club.discord.timed_out_until = dict.fromkeys((OWNER, BOSS, MOD), over)
+    # Source: Discord docs, Permissions: owners and administrators are exempt.
+    standings = [club.standing(user) for user in (OWNER, BOSS, MOD)]
+    assert [standing.manager for standing in standings] == [True, True, False]
+    assert standings[2].holder == Holder(MOD, frozenset(ROLES[MOD]), timed_out=True)
+    club.clock.advance(60)
+    assert club.standing(MOD).manager
+    assert club.standing(MOD).holder == Holder(MOD, frozenset(ROLES[MOD]))
+
+
 def test_a_yes_is_kept_five_minutes_and_a_no_half_a_minute(club: Club):
     assert club.inside(ANN)
     assert not club.inside(BEA)
@@ -144,6 +168,31 @@ def test_who_came_or_went_is_asked_for_at_once(club: Club):
     for user in (ANN, BEA):
         club.membership.forget(GUILD, user)
     assert (club.inside(ANN), club.inside(BEA)) == (False, True)
+
+
+def test_so_is_whom_discord_tells_of(club: Club):
+    discord: Any = club.discord
+    community = Community(
+        rest=discord,
+        hub=club.hub,
+        documents=club.store,
+        client_id=900,
+        clock=club.clock,
+        wall=club.clock.seconds,
+        new_id=lambda: "new",
+    )
+
+    def inside() -> bool:
+        return now(community.membership.inside(GUILD, ANN)) is not None
+
+    assert inside()
+    roles = club.discord.members.pop(ANN)
+    assert inside()
+    community.hear(MemberLeft(GUILD, ANN))
+    assert not inside()
+    club.discord.members[ANN] = roles
+    community.hear(MemberJoined(GUILD, ANN))
+    assert inside()
 
 
 def test_many_ask_and_discord_is_asked_once(club: Club):

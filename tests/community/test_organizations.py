@@ -78,7 +78,7 @@ class Town:
         self.all = Organizations(
             self.store,
             self.hub,
-            Guilds(self.hub, Discord(), self.clock),
+            Guilds(self.hub, Discord(), self.clock, self.clock.seconds),
             lambda: NOW + self.clock.seconds(),
             lambda: f"{next(ids)}",
         )

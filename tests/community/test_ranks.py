@@ -19,7 +19,7 @@ from voicestatus.community.roster import Roster
 from voicestatus.community.settings import SettingsPatch
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild_news import InviteDeleted, MemberJoined
-from voicestatus.core.permissions import MANAGE_ROLES
+from voicestatus.core.permissions import MANAGE_ROLES, Holder
 from voicestatus.core.presence import GuildArrived, Presence, SessionBegan
 from voicestatus.core.ranks import Obstacle
 from voicestatus.discord.rest import wire
@@ -98,10 +98,10 @@ class Club:
     def __init__(self) -> None:
         store, hub, clock = MemoryStore(), Hub(Presence()), Clock()
         store.startService()
-        self.discord, self.roster = Discord(), Roster(store)
+        self.discord, self.roster, self.store = Discord(), Roster(store), store
         hub.apply(SessionBegan(0, ME, frozenset({GUILD})))
         hub.apply(GuildArrived(0, GUILD, "The Guild", None, (), ()))
-        self.guilds = Guilds(hub, self.discord, clock)
+        self.guilds = Guilds(hub, self.discord, clock, clock.seconds)
         self.organizations = Organizations(
             store, hub, self.guilds, lambda: 0.0, lambda: "x"
         )
@@ -218,6 +218,35 @@ def test_a_role_above_the_bots_own_is_refused_and_the_other_one_taken(club: Club
     (refused,) = bea.change.refused
     assert (refused.role, refused.obstacle) == (OFFICER, Obstacle.ABOVE)
     assert club.discord.roles[BEA] == set()
+
+
+def test_a_sync_hands_out_no_role_that_is_beyond_who_asks_for_it(club: Club):
+    club.discord.high = 4
+    mod = Holder(99, frozenset({OTHER}))
+    ann, bea, _ = now(club.ranks.sync(str(GUILD), dry_run=False, by=mod)).outcomes
+    (refused,) = bea.change.refused
+    assert (refused.role, refused.obstacle) == (OFFICER, Obstacle.BEYOND)
+    assert (ann.change.give, bea.change.take) == ((RAIDER,), (RAIDER,))
+
+
+def test_a_long_sync_heeds_what_is_written_meanwhile(club: Club):
+    gate, others = Deferred(), Roster(club.store)  # another node's
+    club.discord.gate = gate
+    first = Deferred.fromCoroutine(club.ranks.sync(str(GUILD), dry_run=False))
+    now(others.put(str(GUILD), BEA, rank="raider"))
+    club.discord.gate = None
+    gate.callback(None)
+    assert said(first.result) == {ANN: ((RAIDER,), ()), BEA: ((), ()), COY: ((), ())}
+    now(others.put(str(GUILD), BEA, rank="officer"))
+    club.discord.roles[ANN] = set()
+    club.discord.gate = gate = Deferred()
+    second = Deferred.fromCoroutine(club.ranks.sync(str(GUILD), dry_run=False))
+    club.set_roles(raider=RAIDER)
+    gate.callback(None)
+    got: list[Failure] = []
+    second.addErrback(got.append)
+    assert got[0].value.code == "VERSION_CONFLICT"
+    assert club.discord.roles[BEA] == {RAIDER}
 
 
 def test_without_manage_roles_it_leads_to_where_that_is_granted(club: Club):

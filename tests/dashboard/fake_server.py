@@ -4,7 +4,7 @@
 
 - `POST /_fake/answer {"path", "method"?, "status"?, "body"}`: what is answered then
 - `POST /_fake/voice {VoiceStateEvent}` tells it to all streams
-- `POST /_fake/drop` ends all streams; `POST /_fake/reset` forgets what it was told
+- `POST /_fake/reset` forgets what it was told
 - `GET /_fake/log`: what was written to the API, and which streams are open:
   `{"writes": [{"method", "path", "body"}], "streams": [path]}`
 
@@ -104,11 +104,9 @@ class Fake(Resource):
             self._answers[f"{told.get('method', 'GET')} {told['path']}"] = answer
         elif path == "/_fake/reset":
             self._reset()
-        for request in [*self._streams]:
-            if path == "/_fake/voice":
+        elif path == "/_fake/voice":
+            for request in self._streams:
                 self._say(request, "", told)
-            elif path == "/_fake/drop":
-                request.finish()
         streams = [request.path.decode() for request in self._streams]
         return {"writes": self._log, "streams": streams}
 

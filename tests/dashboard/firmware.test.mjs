@@ -3,7 +3,7 @@ import {test} from "node:test";
 import {oddPair, signedBy, sorted} from "../../voicestatus/web/dashboard/views/firmware/manifest.js";
 import {newDraft, oddStages, planOf, stepOf, wordsOf} from "../../voicestatus/web/dashboard/views/firmware/plan.js";
 import {problemOf} from "../../voicestatus/web/dashboard/views/firmware/problems.js";
-import {merged, ordersFor, skips, stageBars, standing, statusOf, totals} from "../../voicestatus/web/dashboard/views/firmware/progress.js";
+import {merged, ordersFor, skips, stageBars, standing, statusOf, titleOf, totals} from "../../voicestatus/web/dashboard/views/firmware/progress.js";
 
 const rollout = (more = {}) => ({
   id: "x",
@@ -51,10 +51,12 @@ test("stages that leave somebody out, or spare nobody, are remarked upon", () =>
 
 test("a stage's bar shows what it adds, not what those before it did", () => {
   assert.deepEqual(stageBars(rollout()), [
-    {adds: 1, good: 1, busy: 0, bad: 0, state: "done"},
-    {adds: 4, good: 0, busy: 3, bad: 1, state: "now"},
-    {adds: 5, good: 0, busy: 0, bad: 0, state: "next"},
+    {adds: 1, good: 1, busy: 0, bad: 0, past: 0, state: "done"},
+    {adds: 4, good: 0, busy: 3, bad: 1, past: 0, state: "now"},
+    {adds: 5, good: 0, busy: 0, bad: 0, past: 0, state: "next"},
   ]);
+  const forgiven = rollout({counts: {fetching: 1, failed: 2, pending: 5}});
+  assert.deepEqual(stageBars(forgiven).map(({busy, past}) => [busy, past]), [[0, 0], [1, 2], [0, 0]]);
   assert.equal(stageBars(rollout({soakUntil: "2026-01-01T00:10:00Z"}))[1].state, "watched");
 });
 
@@ -82,6 +84,16 @@ test("the live channel is newer than the list, and the newest rollout comes firs
   const all = merged(listed, live);
   assert.deepEqual(all.map(({id}) => id), ["c", "a", "b"]);
   assert.deepEqual([all[2].stage, all[2].plan], [2, {}]);
+});
+
+test("a rollout without a name is called by what it brings", () => {
+  const releases = new Map([
+    ["a", {version: "1.5.0", build: 20, chip: "esp32"}],
+    ["b", {version: "1.5.0", build: 20, chip: "esp8266"}],
+  ]);
+  assert.equal(titleOf({name: "", releases: ["a", "b"]}, releases), "1.5.0 (build 20) for esp32, esp8266");
+  assert.equal(titleOf({name: "", releases: ["a", "gone"]}, releases), "a, gone");
+  assert.equal(titleOf({name: "Autumn", releases: ["a"]}, releases), "Autumn");
 });
 
 test("skips and refusals say what is the matter", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
-import {addressProblem, configLine, dialled, fits, isOwnMachine, lines, meaning} from "../../voicestatus/web/dashboard/views/flash/config.js";
+import {addressProblem, configLine, dialled, fits, isOwnMachine, lines, meaning, typed} from "../../voicestatus/web/dashboard/views/flash/config.js";
 
 test("a sign is told what is known, in the words of both versions", () => {
   assert.equal(configLine({url: "wss://signs.example/ws", token: "vst_a"}), 'CONFIG:{"wsUrl":"wss://signs.example/ws","authToken":"vst_a"}');
@@ -9,6 +9,10 @@ test("a sign is told what is known, in the words of both versions", () => {
     'CONFIG:{"wsUrl":"ws://a/ws","authToken":"t","wifiSsid":"a \\"b\\"","wifiPass":"secret12"}',
   );
   assert.equal(configLine({token: "t", password: "of no network"}), 'CONFIG:{"authToken":"t"}');
+});
+
+test("who types it says first what version 1 waits for", () => {
+  assert.equal(typed(configLine({token: "t"})), 'WEB_CONFIG\nCONFIG:{"authToken":"t"}');
 });
 
 test("a line is one line, and no longer than a console takes", () => {

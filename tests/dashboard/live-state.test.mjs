@@ -28,6 +28,8 @@ test("a new snapshot drops the devices that it does not tell, and no sooner than
   const half = fold(before, [page(["a"], true, first), {type: "device", device: {id: "d"}}]);
   assert.deepEqual(ids(half), ["a", "b", "c", "d"]);
   assert.deepEqual(ids(fold(half, [page(["b"], false)])), ["a", "b", "d"]);
+  const running = fold(before, [{type: "rollout", rollout: {id: "x"}}]);
+  assert.equal(fold(running, [page(["a"], true, first)]).rollouts.size, 0, "it has ended meanwhile");
 });
 
 test("a change touches what it is about, and the picture before stays as it was", () => {
@@ -110,13 +112,17 @@ test("a lost link keeps the picture, dials again, and is live when the snapshot 
 
 test("who is refused does not dial by itself, and does when asked to", () => {
   const {channel, sockets, timers} = world();
-  channel.follow(() => {});
+  const leave = channel.follow(() => {});
   sockets[0].onclose({code: 1008});
   assert.equal(channel.now.link, "refused");
   assert.equal(timers.size, 0);
   channel.now.again();
   assert.equal(sockets.length, 2);
   assert.equal(channel.now.link, "connecting");
+  sockets[1].onclose({code: 1008});
+  leave();
+  channel.follow(() => {});
+  assert.equal(sockets.length, 3, "who comes anew may have signed in");
 });
 
 test("the connection outlasts a change of views, and ends when nobody follows", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
+import {directoryOf, namesOf} from "../../voicestatus/web/dashboard/views/signs/directory.js";
 import {ALL, census, find, natural, signalOf, stateOf} from "../../voicestatus/web/dashboard/views/signs/fleet.js";
 import {LightBook, askable} from "../../voicestatus/web/dashboard/views/signs/lights.js";
 import {draftOf, newHours, problemOf, readRule, ruleOf, sameRule} from "../../voicestatus/web/dashboard/views/signs/rule-draft.js";
@@ -149,11 +150,26 @@ test("a rule is told in words", () => {
     hoursIn({days: ["sun", "mon", "tue", "wed", "thu"], from: "23:00", to: "08:00", tz: "UTC"}),
     "Sun to Thu, 23:00–08:00 (UTC)",
   );
-  const told = explained({source: "device", excluded: {bot: 1, afk: 2}, pending: [], guilds: {known: 1}});
+  const told = explained({source: "device", excluded: {bot: 1, afk: 2}, pending: [{kind: "offDelay", remainingS: 11.2}], guilds: {known: 1}});
   assert.deepEqual(told.excluded, ["1 is a bot", "2 are in the AFK channel"]);
+  assert.deepEqual(told.pending, ["goes off in 12 s, if nobody comes"]);
 });
 
 test("spans and sizes are short", () => {
   assert.deepEqual([5, 90, 7200, 200_000].map(span), ["5 s", "1 min", "2 h", "2 d"]);
   assert.equal(bytes(412_688), "413 kB");
+});
+
+test("a rule's ids have the names that are known, and stay ids where none is", () => {
+  const channels = [
+    {id: "10", name: "Main", type: 4, parentId: null},
+    {id: "11", name: "Lounge", type: 2, parentId: "10"},
+    {id: "12", name: "general", type: 0, parentId: "10"},
+  ];
+  const more = new Map([["1", {roles: [{id: "5", name: "Crew"}], people: [{userId: "7", displayName: "Ada"}]}]]);
+  const directory = directoryOf([{id: "1", name: "Guild", channels}], more);
+  assert.deepEqual(directory.channels, [{id: "11", label: "Lounge", group: "Guild", detail: "Main"}]);
+  assert.deepEqual(directory.roles.map(({label}) => label), ["Crew", "@everyone"]);
+  const name = namesOf(directory);
+  assert.deepEqual([name("users", "7"), name("categories", "10"), name("users", "8")], ["Ada", "Main", "8"]);
 });

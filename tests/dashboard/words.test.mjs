@@ -45,6 +45,7 @@ test("members see what is everybody's, managers the settings, too, admins all", 
   assert.deepEqual(seen("member", {manager: true}), ["/", "/settings", "/privacy", "/account"]);
   assert.deepEqual(seen("guest", null), ["/", "/privacy", "/account"]);
   assert.equal(seen("admin", null).length, ROUTES.length);
+  assert.deepEqual(ROUTES.filter(({open}) => open).map(({path}) => path), ["/privacy"]);
 });
 
 test("after signing in one goes to a path of this page and nowhere else", () => {

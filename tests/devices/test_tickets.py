@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from voicestatus.core.fleet import Enrolment
 from voicestatus.devices.registry import Patch
+from voicestatus.devices.session import Nobody, Ticket, Unsure
 from voicestatus.devices.tickets import GOOD_FOR_S
 from voicestatus.devices.wire import CLOSE, NOAUTH, OK, REMOVED, texts_in
 
@@ -75,6 +76,27 @@ def test_of_two_that_show_it_at_one_time_only_one_enrols(dial, ticket, masked, c
     said = second.heard()
     assert b"TICKET_SPENT" in said
     assert said.endswith(REMOVED)
+
+
+def test_who_says_hello_twice_gets_one_token(dial, ticket, store, masked, clock):
+    one_use, go_on = ticket(), store.hold()
+    line = dial(one_use, hello(), hello(fw="1.4.0"))
+    go_on()
+    clock.advance(0)
+    token_in(line.heard())
+    (kept,) = Deferred.fromCoroutine(store.list("device")).result
+    assert len(json.loads(kept.body)["tokens"]) == 1
+
+
+def test_what_is_made_at_one_node_opens_the_door_at_another(
+    dial, ticket, make_table, clock
+):
+    other = make_table()
+    token = ticket().removeprefix(b"AUTH:")
+    assert isinstance(other.judge(token), Unsure)
+    assert isinstance(other.judge(token), Ticket)
+    assert isinstance(other.judge(b"vst_made-up"), Unsure)
+    assert isinstance(other.judge(b"vst_made-up"), Nobody)
 
 
 def test_it_is_good_for_an_hour(dial, ticket, pass_time, clock):

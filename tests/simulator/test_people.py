@@ -1,11 +1,13 @@
 """The cast that comes and goes by itself."""
 
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
+from voicestatus.simulator.chatter import MINUTES_AGO
 from voicestatus.simulator.community import Community
 from voicestatus.simulator.faults import Faults
 from voicestatus.simulator.gateway import Gateway
@@ -16,6 +18,7 @@ from voicestatus.simulator.stage import Stage
 from voicestatus.simulator.world import World
 
 GUILD = 7
+NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 
 
 class Play:
@@ -28,6 +31,7 @@ class Play:
         gateway = Gateway(self.world, sessions, ClientLog(), Faults(), self.clock)
         community = Community(self.world, lambda: "token")
         self.stage = Stage(self.world, gateway, Faults(), lambda: "T", community)
+        self.messages = community.messages
         self.people = People(
             self.stage,
             GUILD,
@@ -35,7 +39,15 @@ class Play:
             rate_per_s=rate_per_s,
             rng=random.Random(seed),
             clock=self.clock,
+            now=lambda: NOW + timedelta(seconds=self.clock.seconds()),
         )
+
+    def written(self) -> list[tuple[int, str, str]]:
+        """Who wrote what when, the oldest first."""
+        rooms = self.world.guilds[GUILD].channels
+        messages = [each for room in rooms for each in self.messages.newest(room)]
+        messages.sort(key=lambda message: message.id)
+        return [(each.author, each.content, each.timestamp) for each in messages]
 
     def crowds(self, seconds: float, step_s: float) -> list[int]:
         """How many were in voice, looked at every so often."""
@@ -95,6 +107,42 @@ def test_no_cast_does_nothing() -> None:
     play = Play(0, 10)
     play.people.start()
     assert not play.people.running
+    assert play.written() == []
+
+
+def test_some_have_written_before_and_now_and_then_somebody_writes() -> None:
+    plays = [Play(5, 1, seed=9), Play(5, 1, seed=9), Play(5, 1, seed=8)]
+    for play in plays:
+        play.people.start()
+    before = plays[0].written()
+    assert len(before) == len(MINUTES_AGO)
+    assert before[0][2] == "2026-11-21T16:57:00+00:00"
+    assert all(line[2] < NOW.isoformat() for line in before)
+    for play in plays:
+        play.crowds(300, 1)
+    play = plays[0]
+    written = play.written()
+    assert written == plays[1].written() != plays[2].written()
+    assert len(before) + 5 <= len(written) <= len(before) + 10
+    lines = [line for _, line, _ in written]
+    assert len(set(lines)) == len(lines)
+    assert len({user for user, _, _ in written}) > 1
+    play.people.stop()
+    play.crowds(300, 10)
+    assert play.written() == written
+
+
+def test_in_a_room_people_mute_deafen_and_stream_and_who_hears_nothing_is_mute() -> (
+    None
+):
+    play, seen = Play(5, 5), set()
+    play.people.start()
+    for _ in range(600):
+        play.clock.advance(1)
+        for state in play.world.guilds[GUILD].voice.values():
+            seen.add((state.self_mute, state.self_deaf, state.self_stream))
+    assert {(True, False, False), (True, True, False), (False, False, True)} < seen
+    assert not any(deaf and not mute for mute, deaf, _ in seen)
 
 
 def test_the_cast_survives_whatever_controls_do_to_its_guild() -> None:
@@ -104,7 +152,15 @@ def test_the_cast_survives_whatever_controls_do_to_its_guild() -> None:
         play.crowds(5, 0.1)
         play.stage.remove_channel(room)
     play.crowds(5, 0.1)
+    home = play.world.guilds[GUILD]
+    for user in sorted(home.members.keys() - {home.owner, play.world.bot.id})[:6]:
+        play.stage.dismiss(GUILD, user)
+    play.crowds(90, 10)
+    for channel in tuple(home.channels):
+        play.stage.remove_channel(channel)
+    play.crowds(90, 10)
     play.stage.remove_guild(GUILD)
+    play.crowds(90, 10)
     play.crowds(5, 0.1)
     play.stage.add_guild(GUILD)
     assert max(play.crowds(5, 0.1)) > 0

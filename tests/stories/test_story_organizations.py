@@ -11,7 +11,7 @@ import pytest_twisted
 import treq
 from twisted.web.client import Agent
 
-GUILD = 1187000000000000001
+GUILD, OFFICER = 1187000000000000001, 1187000000000000102
 SITE = "http://voicestatus.test"
 SETTINGS = {
     "DISCORD_CLIENT_ID": "1187000000000000900",
@@ -133,6 +133,9 @@ async def test_an_owner_sets_up_what_is_there_and_names_a_manager(house: Any):
     path = f"{OWN}/members/{member}"
     status, put = await owner.ask("PUT", path, {"rank": "Raider", "manager": True})
     assert (status, put["manager"]) == (200, True)
+    _, roster = await owner.ask("GET", f"{OWN}/members")
+    (listed,) = roster["members"]
+    assert (listed["displayName"], listed["inServer"]) == ("Ann", True)
     assert (await patch(guest, eventAutoStart=False))[1]["eventAutoStart"] is False
     assert await patch(guest, discordGuildId=None) == (403, "FORBIDDEN")
     assert await guest.ask("GET", "/devices") == (403, "FORBIDDEN")
@@ -190,6 +193,7 @@ async def test_what_an_admin_wrote_outlasts_a_restart_and_what_discord_said_does
 async def test_the_page_about_it_is_true(house: Any):
     await house.start(**SETTINGS)
     await house.ready()
+    house.discord.stage.meet(GUILD, OFFICER, "ada")
     page, _, _ = PAGE.read_text(encoding="utf-8").partition("\n## Channels")
     calls, made = _CALL.findall(page), ""
     for method, path, body, status, told in calls:

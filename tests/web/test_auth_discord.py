@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
+from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import GuildId
 from voicestatus.discord.rest.errors import (
     DiscordRefused,
@@ -345,9 +346,12 @@ class Knows:
     """The bot's own knowledge of a user, which changes."""
 
     level = Level.ADMIN
+    refusal: Refusal | None = None
 
     async def level_of(self, user: int) -> Level:
         assert user == int(ADA)
+        if self.refusal is not None:
+            raise self.refusal
         return self.level
 
 
@@ -364,6 +368,25 @@ def test_where_the_bot_knows_better_it_is_asked_each_time(
     assert surfer.go("GET", PRESENCE).status == 200
     knows.level = Level.GUEST
     assert surfer.go("GET", PRESENCE).code == "FORBIDDEN"
+
+
+def test_who_one_is_and_the_way_out_need_no_discord(
+    make_side: Callable[..., Any], surf: Surf, oauth: Any, by_discord: Any
+):
+    knows = Knows()
+    app = DiscordApp(oauth, (), knows)
+    side = make_side(discord=app, public_url="http://sign.example")
+    here, there = surf(side), surf(side)
+    for surfer in (here, there):
+        by_discord(surfer)
+    assert (here.me()["level"], here.me()["doubt"]) == ("admin", None)
+    knows.refusal = Refusal("DISCORD_UNAVAILABLE", "no answer")
+    me = here.me()
+    assert (me["level"], me["doubt"]) == ("guest", "DISCORD_UNAVAILABLE")
+    assert me["user"]["id"] == ADA
+    assert here.go("GET", PRESENCE).code == "DISCORD_UNAVAILABLE"
+    assert here.write("POST", "/auth/logout?everywhere=true").status == 204
+    assert there.go("GET", "/api/v1/me").code == "UNAUTHORIZED"
 
 
 def test_an_admin_who_signs_in_is_in_the_audit_log_and_nobody_else(

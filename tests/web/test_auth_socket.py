@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from voicestatus.core.errors import Refusal
 from voicestatus.web import admin_socket
+from voicestatus.web.access import DiscordApp
 from voicestatus.web.auth import cookies
+from voicestatus.web.auth.identity import Level
 
 Dial = Callable[..., Any]
 OURS = "http://sign.example"
@@ -145,6 +148,45 @@ def test_a_store_that_is_away_for_a_while_sends_nobody_away(
     pass_time(side, browser, admin_socket.PING_EVERY_S)
     side.store.running = 1
     assert browser.closed is None
+
+
+class Knows:
+    """Discord's word on who is an admin."""
+
+    refusal: Refusal | None = None
+
+    async def level_of(self, _user: int) -> Level:
+        if self.refusal is not None:
+            raise self.refusal
+        return Level.ADMIN
+
+
+def test_while_discord_is_away_admins_look_on_and_command_nothing(
+    make_side: Any, dial: Dial, surf: Any, oauth: Any, by_discord: Any
+):
+    knows = Knows()
+    app = DiscordApp(oauth, (), knows)
+    side = make_side(discord=app, public_url=OURS)
+    sign, _ = side.sign("desk")
+    surfer = surf(side)
+    by_discord(surfer)
+    browser = dial_as(dial, side, surfer)
+    knows.refusal = Refusal("DISCORD_UNAVAILABLE", "no answer")
+    for _ in range(3):
+        pass_time(side, browser, admin_socket.PING_EVERY_S)
+    browser.say(REBOOT)
+    pass_time(side, browser)
+    (error,) = browser.of("error")
+    assert error["error"]["code"] == "DISCORD_UNAVAILABLE"
+    assert dial_as(dial, side, surfer).closed == (1008, "DISCORD_UNAVAILABLE")
+    knows.refusal = None
+    browser.say(REBOOT)
+    pass_time(side, browser)
+    assert sign.texts.count(b'{"type":"reboot"}') == 1
+    surfer.write("POST", "/auth/logout")
+    knows.refusal = Refusal("DISCORD_UNAVAILABLE", "no answer")
+    pass_time(side, browser, admin_socket.PING_EVERY_S)
+    assert browser.closed == (1008, "UNAUTHORIZED")
 
 
 def token(side: Any, *scopes: str) -> Any:

@@ -107,7 +107,7 @@ class Served:
             discord_overview_channel_ids=(TEXT, 99),
             discord_announcement_channel_id=NEWS,
         )
-        guilds = Guilds(hub, self.discord, clock)
+        guilds = Guilds(hub, self.discord, clock, clock.seconds)
         application = OwnApplication(self.discord, clock)
         activity = Activity(guilds, self.discord, application, clock, side.wall)
         subject = GuildsSubject(guilds, activity, application, self, self.permits)

@@ -93,7 +93,7 @@ class Town:
         hub = side.hub
         hall = (Channel(HALL, "hall", 0),)
         hub.apply(GuildArrived(0, GUILD, "The Guild", None, hall, ()))
-        guilds = self.guilds = Guilds(hub, self.discord, side.clock)
+        guilds = self.guilds = Guilds(hub, self.discord, side.clock, side.wall)
         roster = self.roster = Roster(side.store)
         membership = Membership(self.discord, guilds, roster, side.clock)
         self.organizations = Organizations(

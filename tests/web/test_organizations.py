@@ -9,24 +9,42 @@ import pytest
 from voicestatus.community.guilds import Guilds
 from voicestatus.community.membership import Membership
 from voicestatus.community.organizations import CachedInvite, Organizations
+from voicestatus.community.profiles import Profiles
 from voicestatus.community.roster import Roster
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild import Channel, Voice
-from voicestatus.core.permissions import MANAGE_GUILD, VIEW_CHANNEL, Overwrite
-from voicestatus.core.presence import GuildArrived, VoiceUpdated
+from voicestatus.core.permissions import (
+    ADMINISTRATOR,
+    CONNECT,
+    MANAGE_GUILD,
+    READ_MESSAGE_HISTORY,
+    VIEW_CHANNEL,
+    Holder,
+    Overwrite,
+)
+from voicestatus.core.presence import (
+    GuildArrived,
+    GuildRemoved,
+    Presence,
+    VoiceUpdated,
+)
 from voicestatus.discord.rest import wire
 from voicestatus.discord.rest.errors import (
     DiscordUnreachable,
     UnknownGuild,
     UnknownMember,
 )
+from voicestatus.hub import Hub
 from voicestatus.web.api.organizations import OrganizationsSubject
 from voicestatus.web.audit import Audit, Caller
 from voicestatus.web.auth.identity import Identity, Level
 from voicestatus.web.permits import ASKED_MOST, DiscordStanding, Permits
 
 GUILD, OTHER, HALL, DEN, ROOM = 101, 102, 251, 252, 202
-OWNER, BOSS, ANN, BEA, ME, MODS = 1, 2, 3, 4, 301, 401
+LIVE, BAR = 253, 254
+"""Nobody reads back there; of a place to talk that takes nothing."""
+OWNER, BOSS, ANN, BEA, ME = 1, 2, 3, 4, 301
+MODS, CHIEFS, RAIDERS = 401, 402, 403
 NOW = 1_795_000_000.0
 
 
@@ -43,25 +61,36 @@ class Discord:
         self.homes = {GUILD}
         """The servers that they are members of."""
         self.error: Exception | None = None
+        self.away: set[int] = set()
+        """The servers of which nothing is told."""
 
     async def own_user(self) -> wire.OwnUser:
         return wire.OwnUser(ME, "bot")
 
     async def guild(self, guild: int) -> wire.Guild:
-        everyone = wire.Role(guild, "@everyone", VIEW_CHANNEL, None)
+        common = VIEW_CHANNEL | READ_MESSAGE_HISTORY
+        everyone = wire.Role(guild, "@everyone", common, None)
         mods = wire.Role(MODS, "Mods", MANAGE_GUILD, None, position=3)
-        return wire.Guild(guild, "The Guild", OWNER, None, (everyone, mods))
+        chiefs = wire.Role(CHIEFS, "Chiefs", ADMINISTRATOR, None, position=2)
+        raiders = wire.Role(RAIDERS, "Raiders", 0, None, position=1)
+        roles = (everyone, mods, chiefs, raiders)
+        return wire.Guild(guild, "The Guild", OWNER, None, roles)
 
     async def channels(self, guild: int) -> tuple[wire.Channel, ...]:
         closed = (Overwrite(guild, 0, VIEW_CHANNEL), Overwrite(MODS, VIEW_CHANNEL, 0))
+        live_only = (Overwrite(guild, CONNECT, READ_MESSAGE_HISTORY),)
         return (
             wire.Channel(HALL, "hall", voice=False, hidden=False, overwrites=()),
             wire.Channel(DEN, "den", voice=False, hidden=False, overwrites=closed),
+            wire.Channel(LIVE, "live", voice=False, hidden=False, overwrites=live_only),
+            wire.Channel(BAR, "bar", voice=True, hidden=False, overwrites=live_only),
         )
 
     async def member(self, guild: int, user: int) -> wire.Member:
         if self.error is not None and user != ME:
             raise self.error
+        if guild in self.away:
+            raise DiscordUnreachable("no answer")
         if guild == 999:
             raise UnknownGuild(404, 10004, "Unknown Guild")
         if guild not in self.homes or user not in self.members:
@@ -80,7 +109,7 @@ class Town:
             (OTHER, ()),
         ):
             hub.apply(GuildArrived(0, guild, f"Guild {guild}", None, channels, ()))
-        guilds = Guilds(hub, self.discord, side.clock)
+        guilds = Guilds(hub, self.discord, side.clock, side.wall)
         roster = Roster(side.store)
         self.membership = Membership(self.discord, guilds, roster, side.clock)
         self.organizations = Organizations(
@@ -94,6 +123,7 @@ class Town:
         subject = OrganizationsSubject(
             self.organizations,
             roster,
+            Profiles(self.membership, side.clock),
             self.permits,
             hub.presence,
             Audit(side.store, side.wall),
@@ -261,11 +291,33 @@ def test_a_roster_is_kept(town: Town):
     bea = {"userId": f"{BEA}", "rank": "Raider", "manager": True}
     assert (put.status, put.json) == (200, bea)
     assert town.ask("PUT", path, {"rank": None}).json == bea | {"rank": None}
-    assert town.ask("GET", f"{OWN}/members").json["members"] == [bea | {"rank": None}]
+    assert roster_of(town) == [listed(BEA, manager=True, inServer=False)]
     assert town.ask("DELETE", path).status == 204
     for name in ("anybody", "0", "007", "9" * 20):
         asked = town.refused("PUT", f"{OWN}/members/{name}", {"rank": "x"})
         assert asked == (400, "VALIDATION_FAILED")
+
+
+def roster_of(town: Town, organization: str = OWN) -> Any:
+    answer = town.ask("GET", f"{organization}/members")
+    assert answer.status == 200
+    return answer.json["members"]
+
+
+def listed(user: int, **known: Any) -> Any:
+    nothing = {"rank": None, "manager": False, "inServer": None, "displayName": None}
+    return {"userId": f"{user}", **nothing, "avatarUrl": None} | known
+
+
+def test_a_roster_shows_people_as_their_server_knows_them(town: Town):
+    town.ask("PUT", f"{OWN}/members/{ANN}", {})
+    ann = listed(ANN, inServer=True, displayName=f"user {ANN}")
+    assert roster_of(town) == [ann]
+    town.discord.error = DiscordUnreachable("no answer")
+    town.ask("PUT", f"{OWN}/members/{BEA}", {})
+    assert roster_of(town) == [ann, listed(BEA)]
+    town.ask("PATCH", f"{OWN}/settings", {"discordGuildId": None})
+    assert roster_of(town) == [listed(ANN), listed(BEA)]
 
 
 def test_a_token_may_what_its_scopes_say(town: Town):
@@ -321,15 +373,48 @@ def test_people_see_what_they_are_in(
             assert (answer.status, answer.code) == (403, code)
 
 
+def test_a_manager_hands_out_no_role_that_is_more_than_their_own(
+    town: Town, surf: Any, oauth: Any, by_discord: Any
+):
+    """Else who has Manage Server alone would make themselves an administrator."""
+    oauth.user_ = wire.User(BOSS, "boss")
+    boss = surf(town.side)
+    by_discord(boss)
+
+    def write(method: str, path: str, body: Any = None) -> tuple[int, str | None]:
+        answer = boss.write(method, f"/own{OWN}{path}", body)
+        return answer.status, answer.code if answer.status >= 400 else None
+
+    ranks = {"Chief": f"{CHIEFS}"}
+    town.ask("PATCH", f"{OWN}/settings", {"discordRankRoles": ranks})
+    town.ask("PUT", f"{OWN}/members/{ANN}", {"rank": "Chief"})
+    beyond = (409, "ROLE_NOT_ASSIGNABLE")
+    for roles in ({"Mine": f"{CHIEFS}"}, ranks | {"Mine": f"{CHIEFS}"}):
+        assert write("PATCH", "/settings", {"discordRankRoles": roles}) == beyond
+    roles = ranks | {"Raider": f"{RAIDERS}"}
+    assert write("PATCH", "/settings", {"discordRankRoles": roles}) == (200, None)
+    assert write("PUT", f"/members/{BOSS}", {"rank": "Chief"}) == beyond
+    assert write("PUT", f"/members/{BOSS}", {"rank": "Raider"}) == (200, None)
+    # Nor do they take it away.
+    assert write("PUT", f"/members/{ANN}", {"rank": None}) == beyond
+    assert write("DELETE", f"/members/{ANN}") == beyond
+    assert write("PUT", f"/members/{ANN}", {"rank": "Chief"}) == (200, None)
+    # Who was named a manager has what they have in the server: perhaps nothing.
+    town.ask("PUT", f"{OWN}/members/{BEA}", {"manager": True})
+    bea, club = caller(BEA), now(town.organizations.get(f"{GUILD}"))
+    assert now(town.permits.hands_out_as(bea, club)) == Holder(BEA)
+    assert now(town.permits.hands_out_as(caller(None, Level.ADMIN), club)) is None
+
+
 def test_a_member_sees_what_they_see_in_discord_and_the_overview(town: Town):
     town.discord.members[BEA] = ()
     town.ask("PUT", f"{OWN}/members/{77}", {"rank": "Raider"})
     sees = town.permits.sees
-    assert now(sees(caller(ANN), GUILD)) == {HALL}
+    assert now(sees(caller(ANN), GUILD)) == {HALL, BAR}
     assert now(sees(caller(77), GUILD)) == set()
     overview = {"discordOverviewChannelIds": [f"{ROOM}"]}
     town.ask("PATCH", f"{OWN}/settings", overview)
-    assert now(sees(caller(ANN), GUILD)) == {HALL, ROOM}
+    assert now(sees(caller(ANN), GUILD)) == {HALL, BAR, ROOM}
     assert now(sees(caller(77), GUILD)) == {ROOM}
     for who in (caller(BOSS), caller(None, Level.ADMIN), caller(BEA, Level.ADMIN)):
         assert now(sees(who, GUILD)) is None
@@ -360,9 +445,34 @@ def test_who_is_nobody_there_is_told_why(town: Town):
     # A server that an admin unlinked has its people still.
     town.ask("PATCH", f"{OWN}/settings", {"discordGuildId": None})
     assert now(permits.manager(caller(BOSS), GUILD)).manager
-    assert now(permits.sees(caller(ANN), GUILD)) == {HALL}
+    assert now(permits.sees(caller(ANN), GUILD)) == {HALL, BAR}
     unlinked = now(town.organizations.get(f"{GUILD}"))
     assert code_of(permits.member(caller(ANN), unlinked)) == "NOT_ORGANIZATION_MEMBER"
+
+
+def test_a_server_that_the_bot_has_left_is_told_from_one_that_nobody_knows(town: Town):
+    town.ask("PATCH", f"{OWN}/settings", {"eventAutoStart": False})  # so it is kept
+    permits, admin = town.permits, caller(None, Level.ADMIN)
+    for guild in (GUILD, OTHER):
+        town.side.hub.apply(GuildRemoved(guild))
+    for who in (caller(ANN), admin):
+        assert code_of(permits.sees(who, GUILD)) == "BOT_NOT_IN_SERVER"
+        assert code_of(permits.sees(who, OTHER)) == "GUILD_NOT_FOUND"
+    young = Hub(Presence())
+    guilds = Guilds(young, town.discord, town.side.clock, town.side.wall)
+    early = Permits(town.membership, town.organizations, guilds, young.presence)
+    assert code_of(early.sees(admin, GUILD)) == "DISCORD_UNAVAILABLE"
+
+
+def test_nobody_in_doubt_is_told_a_no(town: Town):
+    doubt = Refusal("DISCORD_UNAVAILABLE", "no answer")
+    ann, bea = (
+        Caller(Identity("somebody", Level.GUEST, user=user, doubt=doubt), "", "r1")
+        for user in (ANN, BEA)
+    )
+    assert now(town.permits.sees(ann, GUILD)) == {HALL, BAR}
+    assert code_of(town.permits.manager(ann, GUILD)) == "DISCORD_UNAVAILABLE"
+    assert code_of(town.permits.member(bea, GUILD)) == "DISCORD_UNAVAILABLE"
 
 
 def test_only_who_manages_a_server_of_the_settings_is_an_admin(town: Town):
@@ -381,6 +491,11 @@ def test_only_who_manages_a_server_of_the_settings_is_an_admin(town: Town):
     town.discord.error = DiscordUnreachable("no answer")
     assert code_of(level_of(77)) == "DISCORD_UNAVAILABLE"
     assert now(elsewhere.level_of(OWNER)) is Level.MEMBER
+    # Who is one by one server is one whatever of another.
+    town.discord.error, town.discord.away = None, {OTHER}
+    both = DiscordStanding(town.membership, town.side.hub.presence, (OTHER, GUILD))
+    assert now(both.level_of(OWNER)) is Level.ADMIN
+    assert code_of(both.level_of(BOSS + 50)) == "DISCORD_UNAVAILABLE"
     # Where nobody can be an admin nothing has to be known for sure.
     nowhere = DiscordStanding(town.membership, town.side.hub.presence, ())
     assert now(nowhere.level_of(77)) is Level.GUEST

@@ -135,6 +135,7 @@ def test_who_one_is_and_what_a_page_needs_is_told(side: Any, surfer: Any):
         "user": None,
         "endsAt": me["endsAt"],
         "csrfToken": me["csrfToken"],
+        "doubt": None,
     }
     assert len(me["csrfToken"]) == 64
 

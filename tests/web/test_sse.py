@@ -307,17 +307,21 @@ def test_many_are_written_to_in_several_turns_and_each_in_order(house: House) ->
     assert all(chunks(reader.value()) == told for reader in readers)
 
 
-def test_at_the_end_of_a_source_those_are_ended_who_still_read_it(
+def test_who_reads_something_else_by_now_hears_no_more_of_what_was_on_its_way(
     house: House,
 ) -> None:
     reader, moved = house.reader(), house.reader()
+    house.birds.say(b"too late")
     house.birds.say(None)
+    house.reader()  # from here on the others are being told
     (crowd,) = {each.crowd for slot in house.streams._slots for each in slot}
     other = next(each for each in crowd.readers if each.transport is moved)
     house.streams._crowds.leave(other)
     house.streams._crowds.join(other, house.subject.talks["bees"])
     house.turn()
     assert (reader.disconnecting, moved.disconnecting) == (True, False)
+    assert chunks(reader.value()) == [b"data: too late\n\n", b""]
+    assert moved.value() == b""
 
 
 def test_every_15_s_each_reader_has_a_comment(house: House) -> None:

@@ -133,9 +133,7 @@ def test_several_nodes_are_counted(registry: CollectorRegistry):
 
 def test_admins_alone_see_it(side: Any, serve: Any):
     Enum("a_state", "", states=["on"], registry=side.metrics)
-    subject = StatusSubject(
-        side.metrics, lambda: WELL, side.store, InMemory(), dict
-    )
+    subject = StatusSubject(side.metrics, lambda: WELL, side.store, InMemory(), dict)
     ask = serve(side, subject)
     assert ask("GET", "/status", token=None).status == 401
     told = ask("GET", "/status").json

@@ -1,6 +1,6 @@
 """What the bot sees of each guild: its channels, roles, and who may do what there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ from voicestatus.core import channels
 from voicestatus.core.bot_permissions import REQUESTED, BotPermission, missing_in
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild import Guild as TrackedGuild
-from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.ids import ChannelId, GuildId, RoleId, UserId
 from voicestatus.core.permissions import (
     VIEW_CHANNEL,
     Holder,
@@ -22,6 +22,7 @@ from voicestatus.core.permissions import (
     in_guild,
 )
 from voicestatus.core.presence import Change, GuildChanged, GuildGone
+from voicestatus.core.ranks import Hierarchy, Obstacle, height, top_of
 from voicestatus.discord.rest.errors import MissingAccess, UnknownMember
 from voicestatus.discord.rest.wire import Channel, Guild, Member, OwnUser, Role
 from voicestatus.hub import Hub
@@ -68,8 +69,7 @@ class GuildPicture:
             guild.id,
             guild.name,
             guild.owner,
-            # Of two in the same position the one with the lower id is the higher.
-            tuple(sorted(guild.roles, key=lambda role: (-role.position, role.id))),
+            tuple(sorted(guild.roles, key=height, reverse=True)),
             (*ordered, *categories),
             guild.system_channel,
             own,
@@ -113,14 +113,52 @@ class GuildPicture:
         """Return what of it the bot may not."""
         return missing_in(self.held(channel), bits)
 
-    def visible_to(self, holder: Holder) -> frozenset[ChannelId]:
-        """Return the channels that somebody sees, as far as the bot can tell."""
+    def visible_to(self, holder: Holder, in_texts: int = 0) -> frozenset[ChannelId]:
+        """Return the channels that somebody sees, as far as the bot can tell.
+
+        Of those where people write, the ones where they may `in_texts`, too.
+        """
         base = self._base(holder)
         return frozenset(
             each.id
             for each in self.channels
-            if self._inside(each, base, holder) & VIEW_CHANNEL
+            if not (VIEW_CHANNEL | (0 if each.voice else in_texts))
+            & ~self._inside(each, base, holder)
         )
+
+    def is_beyond(self, role: int, holder: Holder) -> bool:
+        """Whether a role is more than somebody has.
+
+        It is when it is higher than all of theirs, or lets them do, anywhere, what they
+        may not. The owner has everything.
+        """
+        if holder.user == self.owner or role in holder.roles:
+            return False
+        known = self.role(role)
+        if known is not None and height(known) > top_of(self.roles, holder.roles):
+            return True
+        now = Holder(holder.user, holder.roles)
+        then = Holder(holder.user, {*holder.roles, role})
+        its_own = (
+            each.id
+            for each in self.channels
+            if any(overwrite.target == role for overwrite in each.overwrites)
+        )
+        places = (None, *its_own)
+        return any(self.held(at, then) & ~self.held(at, now) for at in places)
+
+    def hierarchy(
+        self, roles: Iterable[RoleId] = (), by: Holder | None = None
+    ) -> Hierarchy:
+        """Return what stands in the way of handing out roles.
+
+        Of `roles`, those are barred that are beyond `by`; None: who may all.
+        """
+        hierarchy = Hierarchy(self.id, self.roles, self.own.roles)
+        for role in roles:
+            if by is not None and self.is_beyond(role, by):
+                hierarchy.bar(role, Obstacle.BEYOND)
+        return hierarchy
 
     def _base(self, holder: Holder) -> int:
         return base_of(self.id, self.owner, self._permissions, holder)
@@ -139,8 +177,11 @@ class GuildPicture:
 class Guilds:
     """The guilds that are tracked, and a picture of each, kept for a short while."""
 
-    def __init__(self, hub: Hub, rest: Rest, clock: IReactorTime) -> None:
-        self._presence, self._rest = hub.presence, rest
+    def __init__(
+        self, hub: Hub, rest: Rest, clock: IReactorTime, wall: Callable[[], float]
+    ) -> None:
+        """Take a clock of Unix seconds, too."""
+        self._presence, self._rest, self._wall = hub.presence, rest, wall
         self._pictures: Kept[GuildId, GuildPicture | Exception] = Kept(
             self._look, _keep_s, clock
         )
@@ -170,6 +211,12 @@ class Guilds:
             raise bot_not_in_server() from seen
         raise said_no(seen) from seen
 
+    def holder(self, member: Member) -> Holder:
+        """Return whose permissions somebody has, as of now."""
+        until = member.timed_out_until
+        timed_out = until is not None and until.timestamp() > self._wall()
+        return Holder(member.user.id, frozenset(member.roles), timed_out)
+
     def forget(self, guild: GuildId) -> None:
         """Look anew the next time."""
         self._pictures.forget(guild)
@@ -192,8 +239,8 @@ class Guilds:
         me = self._presence.me or (await self._rest.own_user()).id
         guild = await self._rest.guild(id_)
         seen = await self._rest.channels(id_)
-        own = await self._rest.member(id_, me)
-        return GuildPicture.of(guild, seen, Holder(me, frozenset(own.roles)))
+        own = self.holder(await self._rest.member(id_, me))
+        return GuildPicture.of(guild, seen, own)
 
 
 def _keep_s(seen: GuildPicture | Exception) -> float:

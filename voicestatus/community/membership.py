@@ -24,6 +24,8 @@ from voicestatus.discord.rest.wire import Member
 
 YES_KEPT_S: Final = 300.0
 NO_KEPT_S: Final = 30.0
+TIME_OUT_KEPT_S: Final = NO_KEPT_S
+"""It may end soon."""
 FAILURE_KEPT_S: Final = 5.0
 """Discord bans who asks in vain too often."""
 BRIDGED_S: Final = 900.0
@@ -60,6 +62,7 @@ class _Seen:
 
     keep_s: float
     member: Member | None = None
+    holder: Holder | None = None
     manages: bool | None = None
     """None: it is not known."""
     problem: Exception | None = None
@@ -125,10 +128,9 @@ class Membership:
         seen = await self._seen.get((guild, user))
         if seen.manages is None and seen.problem is not None:
             raise _told(seen.problem) from seen.problem
-        if seen.member is None:
+        if seen.holder is None:
             return STRANGER
-        holder = _holder(seen.member)
-        return Standing(member=True, manager=bool(seen.manages), holder=holder)
+        return Standing(member=True, manager=bool(seen.manages), holder=seen.holder)
 
     async def standing(self, organization: Organization, user: UserId) -> Standing:
         """Tell what somebody is: by the roster, and by the linked server.
@@ -162,19 +164,17 @@ class Membership:
             return replace(lately, keep_s=FAILURE_KEPT_S)
         except DiscordRefused as e:
             return _Seen(FAILURE_KEPT_S, problem=e)
+        holder = self._guilds.holder(member)
         try:
             picture = await self._guilds.picture(guild)
         except Refusal as e:
             manages = None if lately is None else lately.manages
-            return _Seen(FAILURE_KEPT_S, member, manages, e)
-        manages = picture.may(MANAGE_GUILD, holder=_holder(member))
-        seen = _Seen(YES_KEPT_S, member, manages)
+            return _Seen(FAILURE_KEPT_S, member, holder, manages, e)
+        manages = picture.may(MANAGE_GUILD, holder=holder)
+        keep_s = TIME_OUT_KEPT_S if holder.timed_out else YES_KEPT_S
+        seen = _Seen(keep_s, member, holder, manages)
         self._lately.note(key, seen)
         return seen
-
-
-def _holder(member: Member) -> Holder:
-    return Holder(member.user.id, frozenset(member.roles))
 
 
 def _told(problem: Exception) -> Refusal:

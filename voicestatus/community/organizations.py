@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from twisted.logger import Logger
 
 from voicestatus.community.guilds import Guilds
+from voicestatus.community.refusals import not_told_of
 from voicestatus.community.settings import (
     OrganizationSettings,
     SettingsPatch,
@@ -19,7 +20,7 @@ from voicestatus.community.settings import (
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild import Channel
 from voicestatus.core.ids import ChannelId, GuildId
-from voicestatus.core.ranks import Hierarchy
+from voicestatus.core.permissions import Holder
 from voicestatus.hub import Hub
 from voicestatus.store.documents import Change, Documents, VersionConflict
 from voicestatus.store.typed import Stored, Typed
@@ -164,9 +165,16 @@ class Organizations:
         return await self._change(id_, renamed, also)
 
     async def change_settings(
-        self, id_: str, patch: SettingsPatch, *also: Change, may_relink: bool = False
+        self,
+        id_: str,
+        patch: SettingsPatch,
+        *also: Change,
+        may_relink: bool = False,
+        by: Holder | None = None,
     ) -> Organization:
         """Change what the patch names; another server first, then what has to be there.
+
+        Ranks get no role that is beyond `by`; None: who may all.
 
         :raises Refusal: `VALIDATION_FAILED`, `ROLE_NOT_ASSIGNABLE`, `FORBIDDEN` where
             it may not be relinked, `GUILD_NOT_FOUND`, `GUILD_ALREADY_LINKED`,
@@ -180,7 +188,7 @@ class Organizations:
                     raise _not_yours()
                 guild = patch.guild
                 record = self._relinked(id_, record, guild)
-            return await self._patched(record, guild, patch)
+            return await self._patched(record, guild, patch, by)
 
         return await self._change(id_, changed, also)
 
@@ -242,8 +250,27 @@ class Organizations:
         there = {} if guild is None else self._channels(guild)
         return Record(record.name, link, moved(record.settings, there))
 
+    async def ranks_beyond(
+        self, organization: Organization, by: Holder | None
+    ) -> frozenset[str]:
+        """Return the ranks whose roles somebody may not hand out; None: who may all.
+
+        :raises Refusal: what comes of asking Discord.
+        """
+        roles = organization.settings.discord_rank_roles
+        if by is None or organization.guild is None or not roles:
+            return frozenset()
+        picture = await self._guilds.picture(organization.guild)
+        return frozenset(
+            rank for rank, role in roles.items() if picture.is_beyond(role, by)
+        )
+
     async def _patched(
-        self, record: Record, guild: GuildId | None, patch: SettingsPatch
+        self,
+        record: Record,
+        guild: GuildId | None,
+        patch: SettingsPatch,
+        by: Holder | None,
     ) -> Record:
         channels = None
         if patch.names_places and guild is not None:
@@ -251,8 +278,9 @@ class Organizations:
         before, after = record.settings, patched(record.settings, patch, channels)
         if patch.discord_rank_roles and guild is not None:
             picture = await self._guilds.picture(guild)
-            hierarchy = Hierarchy(guild, picture.roles, picture.own.roles)
-            check_roles(after.discord_rank_roles, hierarchy)
+            pairs = after.discord_rank_roles.items()
+            new = [role for _, role in pairs - before.discord_rank_roles.items()]
+            check_roles(after.discord_rank_roles, picture.hierarchy(new, by))
         moves = before.discord_invite_channel_id != after.discord_invite_channel_id
         invites = {} if moves else record.invites
         return Record(record.name, record.guild, after, invites)
@@ -355,9 +383,7 @@ class Organizations:
     def _channels(self, id_: GuildId) -> Mapping[ChannelId, Channel]:
         guild = self._guilds.tracked(id_)
         if not guild.pictured:
-            raise Refusal(
-                "DISCORD_UNAVAILABLE", "Discord has not told of this server yet."
-            )
+            raise not_told_of()
         return guild.channels
 
 

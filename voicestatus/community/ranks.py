@@ -17,7 +17,7 @@ from voicestatus.community.roster import Roster, RosterMember
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild_news import GuildNews, MemberJoined
 from voicestatus.core.ids import GuildId, RoleId, UserId
-from voicestatus.core.permissions import MANAGE_ROLES
+from voicestatus.core.permissions import MANAGE_ROLES, Holder
 from voicestatus.core.ranks import Change, Hierarchy, Obstacle
 from voicestatus.discord.rest.errors import (
     MissingAccess,
@@ -101,20 +101,31 @@ class RankRoles(Service):
         super().stopService()
         self._tasks.cancel()
 
-    async def sync(self, id_: str, *, dry_run: bool) -> Report:
+    async def sync(
+        self, id_: str, *, dry_run: bool, by: Holder | None = None
+    ) -> Report:
         """Sync all who are on the roster, or tell what that would do.
+
+        Roles beyond `by` are left alone; None: of who may all.
 
         :raises Refusal: `ORGANIZATION_NOT_FOUND`, `NO_LINKED_DISCORD_SERVER`,
             `BOT_NOT_IN_SERVER`, `MISSING_PERMISSION`, `DISCORD_UNAVAILABLE`,
-            `DISCORD_ERROR`.
+            `DISCORD_ERROR`; `VERSION_CONFLICT` when there are other roles, meanwhile.
         """
         async with self._lines[id_]:
             organization = await self._organizations.get(id_)
             if organization.guild is not None:
                 self._guilds.forget(organization.guild)  # its roles may have moved
-            sync = await self._begin(organization, dry_run=dry_run)
-            members = await self._roster.of(id_)
-            outcomes = [await sync.of(member) for member in members]
+            sync = await self._begin(organization, dry_run=dry_run, by=by)
+            outcomes = []
+            for member in await self._roster.of(id_):
+                # It may take an hour: what others write meanwhile, at other nodes too,
+                # is not undone.
+                now = await self._organizations.get(id_)
+                if (now.guild, _roles_of(now)) != (sync.guild, sync.roles):
+                    raise _other_roles()
+                latest = await self._roster.get(id_, member.user)
+                outcomes.append(await sync.of(latest or RosterMember(member.user)))
             return Report(sync.guild, dry_run, tuple(outcomes), sync.names)
 
     def signed_in(self, user: UserId) -> None:
@@ -168,7 +179,9 @@ class RankRoles(Service):
                 code=problem.code,
             )
 
-    async def _begin(self, organization: Organization, *, dry_run: bool) -> "_Sync":
+    async def _begin(
+        self, organization: Organization, *, dry_run: bool, by: Holder | None = None
+    ) -> "_Sync":
         guild, roles = organization.guild, _roles_of(organization)
         if guild is None:
             raise Refusal(
@@ -178,7 +191,7 @@ class RankRoles(Service):
         picture = await self._guilds.picture(guild)
         if roles and not picture.may(MANAGE_ROLES):
             raise await self._reauthorizing.refusal(guild, MANAGE_ROLES)
-        hierarchy = Hierarchy(guild, picture.roles, picture.own.roles)
+        hierarchy = picture.hierarchy(roles.values(), by)
         return _Sync(self._rest, self._guilds, guild, roles, hierarchy, dry_run=dry_run)
 
     def _spawn(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
@@ -198,21 +211,21 @@ class _Sync:
         *,
         dry_run: bool,
     ) -> None:
-        self.guild = guild
+        self.guild, self.roles = guild, roles
         self._rest, self._guilds = rest, guilds
-        self._roles, self._hierarchy = roles, hierarchy
+        self._hierarchy = hierarchy
         self._dry_run = dry_run
 
     @property
     def names(self) -> Mapping[RoleId, str]:
-        return {role: self._hierarchy.name(role) for role in self._roles.values()}
+        return {role: self._hierarchy.name(role) for role in self.roles.values()}
 
     async def of(self, member: RosterMember) -> Outcome:
         """Sync one member; what goes wrong with them is theirs alone.
 
         :raises Refusal: `BOT_NOT_IN_SERVER`, for then it goes wrong with all.
         """
-        if not self._roles:
+        if not self.roles:
             return Outcome(member)
         try:
             there = await self._rest.member(self.guild, member.user)
@@ -222,7 +235,7 @@ class _Sync:
             raise bot_not_in_server() from e
         except SAID_NO as e:
             return Outcome(member, problem=said_no(e))
-        change = self._hierarchy.change(member.rank, self._roles, there.roles)
+        change = self._hierarchy.change(member.rank, self.roles, there.roles)
         if self._dry_run:
             return Outcome(member, change)
         return await self._carry_out(member, change)
@@ -253,3 +266,9 @@ class _Sync:
 
 def _roles_of(organization: Organization) -> Mapping[str, RoleId]:
     return organization.settings.discord_rank_roles
+
+
+def _other_roles() -> Refusal:
+    return Refusal(
+        "VERSION_CONFLICT", "Others chose other roles for the ranks; sync again."
+    )

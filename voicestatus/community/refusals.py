@@ -24,6 +24,12 @@ def bot_not_in_server() -> Refusal:
     return Refusal("BOT_NOT_IN_SERVER", "The bot is not in this Discord server.")
 
 
+def not_told_of() -> Refusal:
+    """Make the refusal of a server that Discord has not told of since the start."""
+    text = "Discord has not told of this server yet."
+    return Refusal("DISCORD_UNAVAILABLE", text)
+
+
 def said_no(error: Exception) -> Refusal:
     """Make of one of `SAID_NO` what is answered; another error is raised again."""
     match error:

@@ -1,6 +1,6 @@
 """Who has which rank in an organization, and whom an admin named a manager of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import UserId
+from voicestatus.core.ranks import Obstacle
 from voicestatus.store.documents import Change, Documents, VersionConflict
 from voicestatus.store.typed import Stored, Typed
 
@@ -77,10 +78,12 @@ class Roster:
         rank: str | UnsetType | None = UNSET,
         manager: bool | UnsetType = UNSET,
         may_name: bool = False,
+        beyond: Collection[str] = (),
     ) -> RosterMember:
         """Put somebody on a roster or change what is said there; UNSET stays.
 
-        :raises Refusal: `FORBIDDEN` for who may not name managers, and would.
+        :raises Refusal: `FORBIDDEN` for who may not name managers, and would;
+            `ROLE_NOT_ASSIGNABLE` for who would give or take a rank `beyond` them.
         """
         for _ in range(TRIES):
             stored = await self._records.get(_id(organization, user))
@@ -93,6 +96,8 @@ class Roster:
             )
             if after.manager != was.manager and not may_name:
                 raise _not_yours()
+            if after.rank != was.rank:
+                _see_that_none_is(beyond, was.rank, after.rank)
             if after == before:
                 return after
             try:
@@ -112,12 +117,17 @@ class Roster:
         raise _contended()
 
     async def remove(
-        self, organization: str, user: UserId, *also: Change, may_name: bool = False
+        self,
+        organization: str,
+        user: UserId,
+        *also: Change,
+        may_name: bool = False,
+        beyond: Collection[str] = (),
     ) -> None:
         """Take somebody off a roster.
 
         :raises Refusal: `MEMBER_NOT_FOUND`; `FORBIDDEN` for who may not name
-            managers, when it is one.
+            managers, when it is one; `ROLE_NOT_ASSIGNABLE` as `put` does.
         """
         for _ in range(TRIES):
             stored = await self._records.get(_id(organization, user))
@@ -125,6 +135,7 @@ class Roster:
                 raise Refusal("MEMBER_NOT_FOUND", "They are not on the roster.")
             if stored.value.manager and not may_name:
                 raise _not_yours()
+            _see_that_none_is(beyond, stored.value.rank)
             deleting = self._records.deleting(stored.id, expected=stored.version)
             try:
                 await self._documents.write(deleting, *also)
@@ -165,6 +176,19 @@ def _not_yours() -> Refusal:
     return Refusal(
         "FORBIDDEN", "Only an admin names managers, and takes it back.", key="manager"
     )
+
+
+def _see_that_none_is(beyond: Collection[str], *ranks: str | None) -> None:
+    for rank in ranks:
+        if rank in beyond:
+            raise Refusal(
+                "ROLE_NOT_ASSIGNABLE",
+                f"The role of the rank {rank} is more than you have yourself; ask an"
+                " admin.",
+                key="rank",
+                rank=rank,
+                reason=Obstacle.BEYOND.value,
+            )
 
 
 def _contended() -> Refusal:

@@ -11,11 +11,12 @@ from voicestatus.community.guilds import Guilds
 from voicestatus.community.invites import Invites
 from voicestatus.community.membership import Membership
 from voicestatus.community.organizations import Organizations
+from voicestatus.community.profiles import Profiles
 from voicestatus.community.ranks import RankRoles
 from voicestatus.community.reauthorizing import Reauthorizing
 from voicestatus.community.roster import Roster
 from voicestatus.community.voice_stream import VoiceStreams
-from voicestatus.core.guild_news import GuildNews, MemberJoined
+from voicestatus.core.guild_news import GuildNews, MemberJoined, MemberLeft
 from voicestatus.core.ids import UserId
 from voicestatus.discord.rest.client import RestClient
 from voicestatus.hub import Hub
@@ -46,11 +47,12 @@ class Community(Row):
         """
         super().__init__()
         hurried = rest.within(PATIENCE_S)
-        self.guilds = Guilds(hub, hurried, clock)
+        self.guilds = Guilds(hub, hurried, clock, wall)
         self.application = OwnApplication(hurried, clock, client_id)
         self.organizations = Organizations(documents, hub, self.guilds, wall, new_id)
         self.roster = Roster(documents)
         self.membership = Membership(hurried, self.guilds, self.roster, clock)
+        self.profiles = Profiles(self.membership, clock)
         self.activity = Activity(self.guilds, hurried, self.application, clock, wall)
         self.streams = VoiceStreams(hub, clock, voice_channels, new_id)
         reauthorizing = Reauthorizing(self.application)
@@ -73,7 +75,7 @@ class Community(Row):
 
     def hear(self, news: GuildNews) -> None:
         """Take in what Discord tells of a guild besides who is in voice."""
-        if isinstance(news, MemberJoined):
+        if isinstance(news, MemberJoined | MemberLeft):
             self.membership.forget(news.guild, news.user)
         self.invites.hear(news)
         self.ranks.hear(news)

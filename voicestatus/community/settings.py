@@ -104,6 +104,7 @@ _OBSTACLES: Final = {
     Obstacle.EVERYONE: "all have it",
     Obstacle.MANAGED: "Discord or another program gives it",
     Obstacle.ABOVE: "it is not below the highest role of the bot",
+    Obstacle.BEYOND: "it is more than you have yourself; ask an admin",
 }
 _OVERVIEW, _RANKS = "discord_overview_channel_ids", "discord_rank_roles"
 _KEY: Final = {
@@ -156,10 +157,11 @@ def moved(
 
 
 def check_roles(rank_roles: Mapping[str, RoleId], hierarchy: Hierarchy) -> None:
-    """See that the bot can give and take the roles of all ranks.
+    """See that the roles of all ranks can be given and taken.
 
     :raises Refusal: `VALIDATION_FAILED` for one that is not there,
-        `ROLE_NOT_ASSIGNABLE` for one that nobody, or not this bot, may give.
+        `ROLE_NOT_ASSIGNABLE` for one that nobody, or not this bot, or not who asks,
+        may give.
     """
     for rank, role in rank_roles.items():
         key = f"{_KEY[_RANKS]}.{rank}"

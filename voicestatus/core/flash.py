@@ -1,9 +1,7 @@
-"""Small facts about flash memory: checksums of images, partition tables. Pure."""
+"""The checksums that images have. Pure."""
 
 import struct
 import zlib
-
-# -- checksums -------------------------------------------------------------------------
 
 
 class Xor:
@@ -68,23 +66,3 @@ class CrcOfArduino:
         _, meant = self._WORDS.unpack(self.words)
         made = (self._crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_MIRRORED)
         return bool(int.from_bytes(made, "big") == meant)
-
-
-# -- partitions ------------------------------------------------------------------------
-
-_ENTRY = struct.Struct("<2sBBII20x")
-_ENTRY_MAGIC, _APP = b"\xaaP", 0
-
-
-def app_in(table: bytes) -> int | None:
-    """Return where the first program lies by a partition table; None: it is none.
-
-    Source: ESP-IDF, gen_esp32part.py, `PartitionDefinition.STRUCT_FORMAT`.
-    """
-    for start in range(0, len(table) - _ENTRY.size + 1, _ENTRY.size):
-        magic, kind, _, offset, _ = _ENTRY.unpack_from(table, start)
-        if magic != _ENTRY_MAGIC:
-            return None
-        if kind == _APP:
-            return int(offset)
-    return None

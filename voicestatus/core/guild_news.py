@@ -14,6 +14,17 @@ class MemberJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberLeft:
+    """GUILD_MEMBER_REMOVE or GUILD_BAN_ADD: left, kicked or banned; perhaps both.
+
+    Told with the feature `members`, as the joining is.
+    """
+
+    guild: GuildId
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class InviteDeleted:
     """INVITE_DELETE: told where the bot has Manage Channels; not when one expires."""
 
@@ -22,4 +33,4 @@ class InviteDeleted:
     code: str
 
 
-GuildNews = MemberJoined | InviteDeleted
+GuildNews = MemberJoined | MemberLeft | InviteDeleted

@@ -12,9 +12,10 @@ from typing import Literal, get_args
 from voicestatus.core import elf, foreign
 from voicestatus.core.chip import Chip
 from voicestatus.core.errors import Refusal
-from voicestatus.core.flash import CrcOfArduino, Xor, app_in
+from voicestatus.core.flash import CrcOfArduino, Xor
 from voicestatus.core.intake import CHUNK_BYTES, Intake, Look, Walk
 from voicestatus.core.marker import Marker, MarkerSearch, parse
+from voicestatus.core.partitions import TABLE_AT, TABLE_BYTES, app_in
 
 LARGEST_BYTES = 16 * 1_048_576
 """The largest flash memory that these chips have."""
@@ -89,6 +90,8 @@ _EXTENDED_BYTES = 24
 _SEGMENT = struct.Struct("<II")
 _MOST_SEGMENTS = 16
 _DESCRIPTOR_AT, _DESCRIPTOR = 32, bytes.fromhex("3254cdab")
+HEAD_BYTES = _DESCRIPTOR_AT + len(_DESCRIPTOR)
+"""So many tell a program of the ESP32 family from its boot loader."""
 _DIGEST_BYTES = 32
 
 _FAMILY = {
@@ -113,7 +116,10 @@ _ESP8266_MEMORY = (
     (_ESP8266_FLASH, 0x40300000),
 )
 
-_PARTITIONS_AT, _PARTITIONS_BYTES = 0x8000, 0xC00
+
+def is_program(head: bytes) -> bool:
+    """Whether a file of the ESP32 family that begins so is a program."""
+    return head[_DESCRIPTOR_AT:HEAD_BYTES] == _DESCRIPTOR
 
 
 class ImageReader:
@@ -122,8 +128,11 @@ class ImageReader:
     Wants no more once it has refused.
     """
 
-    def __init__(self, limit_bytes: int = LARGEST_BYTES) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(
+        self, limit_bytes: int = LARGEST_BYTES, *, boot_loader: bool = False
+    ) -> None:
+        """Take whether it is to be a boot loader of the ESP32 family."""
+        self._limit_bytes, self._boot_loader = limit_bytes, boot_loader
         self._fed_bytes = 0
         self._file = Intake()
         self._crc = CrcOfArduino()
@@ -222,11 +231,10 @@ class ImageReader:
         return judged
 
     def _esp32(self) -> Judged:
-        looked = _DESCRIPTOR_AT + len(_DESCRIPTOR)
-        head = yield from self._file.peek(looked)
-        if len(head) < looked:
+        head = yield from self._file.peek(HEAD_BYTES)
+        if len(head) < HEAD_BYTES:
             raise self._truncated(len(head))
-        if head[_DESCRIPTOR_AT:] != _DESCRIPTOR:
+        if not (self._boot_loader or is_program(head)):
             yield from self._whole_flash()
         code = int.from_bytes(head[12:14], "little")
         if (chip := _FAMILY.get(code)) is None:
@@ -284,15 +292,15 @@ class ImageReader:
     def _whole_flash(self) -> Walk:
         """Refuse what begins with a boot loader, or with nothing, as flash does."""
         (first,) = yield from self._file.peek(1)
-        yield from self._skip(_PARTITIONS_AT)
-        table = yield from self._file.peek(_PARTITIONS_BYTES)
+        yield from self._skip(TABLE_AT)
+        table = yield from self._file.peek(TABLE_BYTES)
         if (app_at := app_in(table)) is not None:
             told = (
                 "This is a file for the whole flash memory; an update takes the "
                 f"program alone, which begins at 0x{app_at:x}. `voicestatus inspect "
                 "FILE --extract-app APP` cuts it out."
             )
-            raise ImageRefused("IMAGE_MERGED", told, _PARTITIONS_AT, app_at)
+            raise ImageRefused("IMAGE_MERGED", told, TABLE_AT, app_at)
         if first == _MAGIC:
             told = (
                 "This is no program for an update: no description of a program stands "

@@ -34,6 +34,8 @@ class Obstacle(Enum):
     """Discord or another program gives it."""
     ABOVE = "above"
     """It is not below the highest role of the bot."""
+    BEYOND = "beyond"
+    """Who wants it handed out has less themselves."""
     FORBIDDEN = "forbidden"
     """Discord said no where nothing else told why."""
 
@@ -64,8 +66,7 @@ class Hierarchy:
         """Take all roles, and the ids of those that the bot holds."""
         self._everyone = int(guild)
         self._roles = {role.id: role for role in roles}
-        held = (role for role in self._roles.values() if role.id in own)
-        self._top = max(map(_rank, held), default=(-1, 0))
+        self._top = top_of(self._roles.values(), own)
         self._barred: dict[RoleId, Obstacle] = {}
 
     def name(self, role: RoleId) -> str:
@@ -74,7 +75,7 @@ class Hierarchy:
         return f"{role}" if known is None else known.name
 
     def bar(self, role: RoleId, obstacle: Obstacle) -> Refused:
-        """Take it that Discord refused to give or take this role."""
+        """Take it that this role is not to be given or taken."""
         self._barred[role] = obstacle
         return Refused(role, obstacle)
 
@@ -87,7 +88,7 @@ class Hierarchy:
             return Obstacle.GONE
         if known.managed:
             return Obstacle.MANAGED
-        if _rank(known) >= self._top:
+        if height(known) >= self._top:
             return Obstacle.ABOVE
         return self._barred.get(role)
 
@@ -117,6 +118,14 @@ class Hierarchy:
         )
 
 
-def _rank(role: Role) -> tuple[int, int]:
-    """Of two in the same position the one with the lower id is the higher."""
+def height(role: Role) -> tuple[int, int]:
+    """Return what is greater for the higher one of two roles.
+
+    Of two in the same position the one with the lower id is the higher.
+    """
     return role.position, -role.id
+
+
+def top_of(roles: Iterable[Role], held: Collection[int]) -> tuple[int, int]:
+    """Return the height of the highest of those that somebody holds."""
+    return max((height(role) for role in roles if role.id in held), default=(-1, 0))

@@ -143,6 +143,8 @@ class Enrolling:
 
     def _answer(self, here: Here) -> None:
         id_ = here.said_id
+        if here in self._redeeming:
+            return
         if (ticket := self._invited.pop(here, None)) is not None:
             self._redeeming[here] = None
             self._tasks.spawn("enrolling a device", self._redeem(here, id_, ticket))

@@ -3,7 +3,7 @@
 import struct
 import zlib
 from functools import reduce
-from hashlib import sha256, shake_256
+from hashlib import md5, sha256, shake_256
 from operator import xor
 
 from voicestatus.core.chip import Chip
@@ -23,6 +23,23 @@ _PLACES = {
     Chip.ESP32S3: (0x3C000020, 0x40374000),
     Chip.ESP32C3: (0x3C000020, 0x40380000),
 }
+
+_BOOT_LOADER_AT = {
+    Chip.ESP32: 0x1000,
+    Chip.ESP32S2: 0x1000,
+    Chip.ESP32S3: 0,
+    Chip.ESP32C3: 0,
+}
+_PARTITION, _PARTITIONS_BYTES = struct.Struct("<2sBBII16sI"), 0xC00
+_PARTITIONS = (
+    # Kind, subtype, offset, size and name, as in Arduino's default.csv.
+    (1, 2, 0x9000, 0x5000, b"nvs"),
+    (1, 0, 0xE000, 0x2000, b"otadata"),
+    (0, 0x10, 0x10000, 0x140000, b"app0"),
+    (0, 0x11, 0x150000, 0x140000, b"app1"),
+)
+_STARTS_FIRST = bytes.fromhex("01000000" + 24 * "ff" + "9a984347")
+"""Arduino's boot_app0.bin, as far as it is not blank."""
 
 _EBOOT_AT, _EBOOT_BYTES = 0x4010F000, 0x1000
 _IRAM_AT, _FLASH_AT = 0x40100000, 0x40200000
@@ -56,6 +73,34 @@ def make_image(
     return _esp32(chip, size_bytes, version, content, says)
 
 
+def make_merged(chip: Chip, image: bytes) -> bytes:
+    """Put an image of the ESP32 family together with what starts it on a blank chip.
+
+    Source: what `esptool merge-bin` makes of the four files of a build.
+    """
+    table = b"".join(
+        _PARTITION.pack(b"\xaaP", *described, 0) for described in _PARTITIONS
+    )
+    table += b"\xeb\xeb".ljust(16, b"\xff") + md5(table, usedforsecurity=False).digest()
+    flash = b""
+    for at, content in (
+        (_BOOT_LOADER_AT[chip], make_boot_loader(chip)),
+        (0x8000, table.ljust(_PARTITIONS_BYTES, b"\xff")),
+        (0xE000, _STARTS_FIRST),
+        (0x10000, image),
+    ):
+        flash = flash.ljust(at, b"\xff") + content
+    return flash
+
+
+def make_boot_loader(chip: Chip) -> bytes:
+    """Make what stands in flash before the partition table, for the ESP32 family."""
+    _, code_at = _PLACES[chip]
+    content = _filled(b"", 0x4000, chip.title.encode())
+    image = _program(code_at, _extended(chip), (code_at, content))
+    return image + sha256(image).digest()
+
+
 def _esp32(
     chip: Chip, size_bytes: int, version: str, content: bytes, seed: bytes
 ) -> bytes:
@@ -63,12 +108,16 @@ def _esp32(
     described = _DESCRIPTOR.pack(
         0xABCD5432, 0, version.encode(), b"voicestatus", b"", b"", b"", bytes(32)
     )
-    extended = _EXTENDED.pack(0xEE, 0, 0, 0, chip.code, 0, 0, 0xFFFF, 0, 1)
+    extended = _extended(chip)
     frame_bytes = _HEADER.size + len(extended) + 2 * _SEGMENT.size + len(_CODE)
     room = size_bytes - frame_bytes - _FOOT_BYTES - len(bytes(32))
     constants = _filled(described + content, room, seed)
     image = _program(code_at, extended, (constants_at, constants), (code_at, _CODE))
     return image + sha256(image).digest()
+
+
+def _extended(chip: Chip) -> bytes:
+    return _EXTENDED.pack(0xEE, 0, 0, 0, chip.code, 0, 0, 0xFFFF, 0, 1)
 
 
 def _esp8266(size_bytes: int, content: bytes, seed: bytes) -> bytes:

@@ -1,25 +1,37 @@
-"""A cast of made-up people who come, go, and change rooms by themselves."""
+"""A cast of made-up people who come, go, change rooms and write by themselves."""
 
 import random
+from collections.abc import Callable
+from datetime import datetime
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from voicestatus.simulator.payloads import Guild
+from voicestatus.simulator.chatter import Chatter
+from voicestatus.simulator.payloads import Guild, VoiceState
 from voicestatus.simulator.stage import Stage
 from voicestatus.simulator.world import Voice
 
-NAMES = ("ella", "frank", "grace", "hugo", "iris", "jonas", "kim", "leo", "mia", "noah")
+NAMES = (
+    *("ella", "frank", "grace", "hugo", "iris", "jonas", "kim", "leo", "mia", "noah"),
+    *("olga", "pablo", "quinn", "rosa", "samir", "tess", "uma", "viktor", "wanda"),
+    *("xenia", "yusuf", "zoe", "amara", "bjarne", "chiara", "dewi", "emeka", "freya"),
+)
 MAX_TICKS_PER_S = 100.0
 TRIES = 16
 FIDGET = 0.2
 """Part of the changes that neither bring nor take anybody."""
+HABITS = ("mute", "mute", "mute", "deafen", "stream")
+"""What who stays in a room does there."""
 PART = 0.5
 """How often a crowd, once gathered, parts wholly: then a sign goes out."""
+WRITE_EVERY_S = 30.0
+CHANGES_FOR_A_LINE = 20.0
+"""A slow cast writes more seldom, so that it is seldom beside what it changes."""
 
 
 class People:
-    """So many people in one guild, who make `rate_per_s` changes; in waves."""
+    """So many people in one guild, who make `rate_per_s` changes in voice, in waves."""
 
     def __init__(
         self,
@@ -30,6 +42,7 @@ class People:
         rate_per_s: float,
         rng: random.Random,
         clock: IReactorTime,
+        now: Callable[[], datetime],
     ) -> None:
         self._stage, self._guild, self._rng = stage, guild, rng
         self._count, self._rate_per_s = count, rate_per_s
@@ -37,8 +50,12 @@ class People:
         self._crowd = count
         """So many shall be in voice next."""
         self._owed = 0.0
+        # Of its own: what is written must not hang on when it is.
+        texts = random.Random(rng.random())  # noqa: S311 - a cast, not a secret
+        self._chatter = Chatter(stage, guild, self._cast, texts, now)
         self._ticking = LoopingCall.withCount(self._tick)
-        self._ticking.clock = clock
+        self._writing = LoopingCall(self._chatter.write)
+        self._ticking.clock = self._writing.clock = clock
 
     @property
     def running(self) -> bool:
@@ -46,20 +63,26 @@ class People:
         return bool(self._ticking.running)
 
     def start(self) -> None:
-        """They become members, the first time, and begin."""
+        """They become members, and have written, the first time; and begin."""
+        newcomers = not self._cast
         for n in range(len(self._cast), self._count):
             lap, name = divmod(n, len(NAMES))
             user = self._stage.world.new_id()
             self._cast.append(user)
             shown = f"{NAMES[name]}-{lap}" if lap else NAMES[name]
             self._stage.meet(self._guild, user, shown)
+        if newcomers:
+            self._chatter.begin()
         if self._cast and self._rate_per_s > 0 and not self.running:
             self._ticking.start(1 / min(self._rate_per_s, MAX_TICKS_PER_S))
+            slow_s = CHANGES_FOR_A_LINE / self._rate_per_s
+            self._writing.start(max(WRITE_EVERY_S, slow_s), now=False)
 
     def stop(self) -> None:
         """They stay where they are."""
         if self.running:
             self._ticking.stop()
+            self._writing.stop()
 
     def _tick(self, ticks: int) -> None:
         self._owed += ticks * max(1.0, self._rate_per_s / MAX_TICKS_PER_S)
@@ -89,12 +112,12 @@ class People:
         return self._rng.randint(1, self._count)
 
     def _fidget(self, home: Guild, user: int) -> None:
-        """Somebody in voice moves, or mutes or unmutes."""
+        """Somebody in voice moves, or mutes, deafens, streams, or ends that."""
         state = home.voice[user]
         if self._rng.random() < 1 / 2:
             self._stage.voice(home.id, user, self._room(home))
         else:
-            how = Voice(self_mute=not state.self_mute)
+            how = _changed(state, self._rng.choice(HABITS))
             self._stage.voice(home.id, user, state.channel, how)
 
     def _room(self, home: Guild) -> int | None:
@@ -108,3 +131,14 @@ class People:
             if (user in home.voice) == inside:
                 return user
         return None
+
+
+def _changed(state: VoiceState, habit: str) -> Voice:
+    """As Discord's client does: who deafens is mute, who unmutes hears."""
+    match habit:
+        case "deafen":
+            return Voice(self_mute=not state.self_deaf, self_deaf=not state.self_deaf)
+        case "stream":
+            return Voice(self_stream=not state.self_stream)
+        case _:
+            return Voice(self_mute=not state.self_mute, self_deaf=False)

@@ -131,6 +131,7 @@ class SimulatedDiscord(Service):
             rate_per_s=rate_per_s,
             rng=random.Random(seed),  # noqa: S311 - a cast, not a secret
             clock=clock,
+            now=now,
         )
         door = Door(
             self.world,

@@ -117,9 +117,12 @@ class Stage:
         self._gateway.publish(told)
         return self._gateway.seq(guild)
 
-    def write(self, channel: int, user: int, content: str) -> tuple[int, int]:
-        """That member writes a message; answer the sequence and its id."""
-        told = self._messages.write(channel, user, content, self._timestamp())
+    def write(
+        self, channel: int, user: int, content: str, at: str | None = None
+    ) -> tuple[int, int]:
+        """That member writes a message, now or then; answer sequence and its id."""
+        timestamp = self._timestamp() if at is None else at
+        told = self._messages.write(channel, user, content, timestamp)
         self._gateway.publish(told)
         return self._seq_of(channel), next(iter(self._messages.newest(channel))).id
 

@@ -30,6 +30,8 @@ EVERYONE = 36_785_153
 MODERATOR = 57_756_689
 BOT_PERMISSIONS = 17_601_045_548_033
 RESIDENTS = ("ada", "ben", "cy", "dora")
+GUILD_NAMES = ("Harbour Lights", "Night Owls", "Sunday Raiders")
+"""Of those that are given none; then they are numbered."""
 
 # 2023-12: an id tells when it was made (milliseconds since 2015, shifted by 22).
 FIRST_MOMENT = 283_000_000_000
@@ -130,7 +132,9 @@ class World:
             raise RefusedError("id", f"guild {guild} exists")
         if in_voice > max(members, len(RESIDENTS)):
             raise RefusedError("inVoice", "more people in voice than members")
-        made = self._furnish(guild, name or f"Guild {len(self.guilds) + 1}")
+        names = (*GUILD_NAMES, f"Guild {len(self.guilds) + 1}")
+        given = names[min(len(self.guilds), len(GUILD_NAMES))]
+        made = self._furnish(guild, name or given)
         for n in range(len(made.members) - 1, members):
             user = self._new_user(f"member-{n}")
             made.members[user.id] = Member(user)

@@ -197,7 +197,12 @@ def _of_community(community: Community, hub: Hub, audit: Audit) -> list[object]:
         ),
         VoiceStreamSubject(permits, community.streams),
         OrganizationsSubject(
-            organizations, community.roster, permits, hub.presence, audit
+            organizations,
+            community.roster,
+            community.profiles,
+            permits,
+            hub.presence,
+            audit,
         ),
         InvitesSubject(community.invites, organizations, permits),
         RanksSubject(community.ranks, organizations, permits, audit),

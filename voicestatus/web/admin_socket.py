@@ -199,13 +199,15 @@ class AdminSocket(WebSocketServerProtocol):
             self._refuse(e)
 
     async def look_again(self) -> None:
-        """Learn who it is by now: sessions end, and API tokens are revoked."""
+        """Learn who it is by now: sessions end, and API tokens are revoked.
+
+        Who is in doubt stays, for nothing has ended; but they command nothing.
+        """
         try:
-            who = await self.factory.gate.again(self.who)
+            self.who = await self.factory.gate.again(self.who) or NOBODY
         except StoreError:
-            return  # nothing is known, so nothing has ended
-        self.who = who or NOBODY
-        if not self.who.may(Level.ADMIN, Scope.READ):
+            return
+        if self.who.doubt is None and not self.who.may(Level.ADMIN, Scope.READ):
             self.end(POLICY, "UNAUTHORIZED")
 
     def _refuse(self, error: Refusal | StoreError) -> None:

@@ -8,8 +8,10 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from voicestatus.community.guilds import Guilds
 from voicestatus.community.membership import NAMED, STRANGER, Membership, Standing
 from voicestatus.community.organizations import Organization, Organizations
+from voicestatus.community.refusals import bot_not_in_server, not_told_of
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import ChannelId, GuildId, UserId
+from voicestatus.core.permissions import READ_MESSAGE_HISTORY, Holder
 from voicestatus.core.presence import Presence
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth.identity import Level
@@ -46,12 +48,15 @@ class Permits:
     async def member(self, caller: Caller, of: GuildId | Organization) -> Standing:
         """Return what they are there.
 
-        :raises Refusal: `GUILD_NOT_FOUND`, `DISCORD_NOT_LINKED`,
-            `NOT_ORGANIZATION_MEMBER`, and what comes of asking Discord.
+        :raises Refusal: `GUILD_NOT_FOUND`, `BOT_NOT_IN_SERVER`,
+            `DISCORD_NOT_LINKED`, `NOT_ORGANIZATION_MEMBER`, and what comes of asking
+            Discord.
         """
         standing = await self._standing(caller, of)
         if not standing.member:
-            raise Refusal("NOT_ORGANIZATION_MEMBER", "You are no member there.")
+            raise caller.who.doubt or Refusal(
+                "NOT_ORGANIZATION_MEMBER", "You are no member there."
+            )
         return standing
 
     async def manager(self, caller: Caller, of: GuildId | Organization) -> Standing:
@@ -61,13 +66,30 @@ class Permits:
         """
         standing = await self.member(caller, of)
         if not standing.manager:
-            raise Refusal("FORBIDDEN", "Managers alone may do this.", role="manager")
+            raise caller.who.doubt or Refusal(
+                "FORBIDDEN", "Managers alone may do this.", role="manager"
+            )
         return standing
+
+    async def hands_out_as(
+        self, caller: Caller, organization: Organization
+    ) -> Holder | None:
+        """Return whose permissions bound the roles that a manager hands out, if any do.
+
+        :raises Refusal: as `manager` does.
+        """
+        standing = await self.manager(caller, organization)
+        if caller.who.level >= Level.ADMIN or (user := caller.who.user) is None:
+            return None
+        if standing.holder is None and organization.guild is not None:
+            standing = await self._membership.in_guild(organization.guild, user)
+        return standing.holder or Holder(user)
 
     async def sees(self, caller: Caller, guild: GuildId) -> frozenset[ChannelId] | None:
         """Return which channels they may see here; None: all that the bot sees.
 
-        A member sees what they see in Discord, and what the overview shows.
+        A member sees what they see in Discord, texts if they may read back there, and
+        what the overview shows.
 
         :raises Refusal: as `member` does.
         """
@@ -77,7 +99,7 @@ class Permits:
         seen: frozenset[ChannelId] = frozenset()
         if standing.holder is not None:
             picture = await self._guilds.picture(guild)
-            seen = picture.visible_to(standing.holder)
+            seen = picture.visible_to(standing.holder, READ_MESSAGE_HISTORY)
         organization = await self._organizations.of_guild(guild)
         if organization is None:
             return seen
@@ -103,7 +125,7 @@ class Permits:
 
     async def _standing(self, caller: Caller, of: GuildId | Organization) -> Standing:
         if not isinstance(of, Organization):
-            self._guilds.tracked(of)
+            await self._see_that_it_is_here(of)
         if caller.who.level >= Level.ADMIN:
             return NAMED
         if (user := caller.who.user) is None:
@@ -114,6 +136,15 @@ class Permits:
         if linked is None:
             return await self._membership.in_guild(of, user)
         return await self._membership.standing(linked, user)
+
+    async def _see_that_it_is_here(self, guild: GuildId) -> None:
+        try:
+            self._guilds.tracked(guild)
+        except Refusal:
+            if await self._organizations.of_guild(guild) is None:
+                raise
+            heard = self._presence.heard
+            raise bot_not_in_server() if heard else not_told_of() from None
 
     def _in_voice(self, guild: GuildId | None, user: UserId) -> bool:
         there = None if guild is None else self._presence.guilds.get(guild)
@@ -139,25 +170,27 @@ class DiscordStanding:
 
     async def level_of(self, user: UserId) -> Level:
         """:raises Refusal: when Discord does not say whether they are an admin."""
-        standings = await _all(self._in_trusted(each, user) for each in self._trusted)
+        asked = await _all(self._in_trusted(each, user) for each in self._trusted)
+        standings = [each for each in asked if isinstance(each, Standing)]
         if any(standing.manager for standing in standings):
             return Level.ADMIN
+        for each in asked:
+            if isinstance(each, Refusal):
+                raise each
         if any(standing.member for standing in standings):
             return Level.MEMBER
         guilds = self._presence.guilds
         others = [guild for guild in guilds if guild not in self._trusted]
         if any(user in guilds[guild].voices for guild in others):
             return Level.MEMBER
-        asked = (self._is_inside(guild, user) for guild in others[:ASKED_MOST])
-        return Level.MEMBER if any(await _all(asked)) else Level.GUEST
+        inside = (self._is_inside(guild, user) for guild in others[:ASKED_MOST])
+        return Level.MEMBER if any(await _all(inside)) else Level.GUEST
 
-    async def _in_trusted(self, guild: GuildId, user: UserId) -> Standing:
+    async def _in_trusted(self, guild: GuildId, user: UserId) -> Standing | Refusal:
         try:
             return await self._membership.in_guild(guild, user)
         except Refusal as e:
-            if e.code != "BOT_NOT_IN_SERVER":
-                raise
-            return STRANGER
+            return STRANGER if e.code == "BOT_NOT_IN_SERVER" else e
 
     async def _is_inside(self, guild: GuildId, user: UserId) -> bool:
         try:

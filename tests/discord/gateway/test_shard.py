@@ -7,7 +7,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from voicestatus.core.features import Feature
 from voicestatus.core.guild import Voice
-from voicestatus.core.guild_news import MemberJoined
+from voicestatus.core.guild_news import MemberJoined, MemberLeft
 from voicestatus.core.presence import (
     SessionBegan,
     SessionResumed,
@@ -489,12 +489,13 @@ def test_news_go_to_who_wants_them_and_one_who_fails_costs_nothing(
     world.ready()
     member = {"guild_id": "1", "user": {"id": "9"}}
     world.gateway.link.say(0, member, 2, "GUILD_MEMBER_ADD")
+    world.gateway.link.say(0, member, 3, "GUILD_MEMBER_REMOVE")
     world.gateway.flush()
-    assert world.news == [MemberJoined(1, 9)]
+    assert world.news == [MemberJoined(1, 9), MemberLeft(1, 9)]
     shard._hear_news = fail
-    world.gateway.link.say(0, member, 3, "GUILD_MEMBER_ADD")
+    world.gateway.link.say(0, member, 4, "GUILD_MEMBER_ADD")
     world.gateway.flush()
-    assert shard.session_state.seq == 3
+    assert shard.session_state.seq == 4
     assert len(nothing_is_left_behind) == 1
     nothing_is_left_behind.clear()
 

@@ -103,6 +103,11 @@ def test_a_member_is_read(body):
     assert member.roles == (1187000000000000303,)
     assert (member.user.name, member.user.global_name) == ("ben", "Ben")
     assert member.avatar == "a_5f4dcc3b5aa765d61d8327deb882cf99"
+    assert member.timed_out_until is None
+    until = b'"communication_disabled_until": "2026-11-22T07:00:00.125000+00:00"'
+    timed_out = b'{"user": {"id": "9", "username": "a"}, "roles": [], ' + until + b"}"
+    member = wire.read(ANY, timed_out, Member)
+    assert member.timed_out_until == datetime(2026, 11, 22, 7, 0, 0, 125_000, UTC)
 
 
 def test_guilds_of_a_person_tell_what_they_may_do(body):

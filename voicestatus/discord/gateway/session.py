@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from voicestatus.core.guild_news import GuildNews, InviteDeleted, MemberJoined
+from voicestatus.core.guild_news import GuildNews
 from voicestatus.core.ids import GuildId
 from voicestatus.core.presence import (
     Event,
@@ -360,7 +360,7 @@ class GatewaySession:
             return []  # no session yet, so of none that we know
         if self.phase is Phase.RESUMING:
             self._alive_at = now
-        if isinstance(event, MemberJoined | InviteDeleted):
+        if isinstance(event, GuildNews):
             return [Report(event)]
         self._told = True
         if self._sync_by is None or not isinstance(

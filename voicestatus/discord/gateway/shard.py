@@ -13,8 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voicestatus.core.errors import ProtocolError
-from voicestatus.core.guild_news import GuildNews
-from voicestatus.core.presence import Event
+from voicestatus.core.guild_news import GuildNews, MemberLeft
+from voicestatus.core.presence import Event, MemberRemoved
 from voicestatus.core.session import SessionState
 from voicestatus.discord.gateway import wire
 from voicestatus.discord.gateway.compression import COMPRESSIONS
@@ -146,6 +146,8 @@ class ShardService(Service):
 
     def deliver(self, event: Event, arrived_at: float) -> None:
         self._deliver(event, arrived_at)
+        if isinstance(event, MemberRemoved):
+            self._hear_news(MemberLeft(event.guild, event.user))
 
     def report(self, news: GuildNews) -> None:
         self._hear_news(news)

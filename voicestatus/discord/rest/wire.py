@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Annotated, Final, TypeVar
 
@@ -103,6 +104,10 @@ class Member(msgspec.Struct, frozen=True):
     roles: tuple[RoleId, ...]
     nick: str | None = None
     avatar: str | None = None
+    timed_out_until: datetime | None = msgspec.field(
+        name="communication_disabled_until", default=None
+    )
+    """It may be over."""
 
 
 class OwnGuild(msgspec.Struct, frozen=True):

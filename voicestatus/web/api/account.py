@@ -57,6 +57,13 @@ class Me(Struct, frozen=True, rename="camel"):
     csrf_token: Annotated[
         str | None, Meta(description="for `X-CSRF-Token`, with which a session writes")
     ]
+    doubt: Annotated[
+        str | None,
+        Meta(
+            description="the code of what keeps us from knowing whether the level is "
+            "higher, such as `DISCORD_UNAVAILABLE`; null: it is what it says"
+        ),
+    ]
 
 
 class SessionView(Struct, frozen=True, rename="camel"):
@@ -138,6 +145,7 @@ class AccountSubject:
             user=_user_of(session),
             ends_at=None if session is None else at(session.value.ends_at),
             csrf_token=self._csrf_token(visit) if session is not None else None,
+            doubt=None if who.doubt is None else who.doubt.code,
         )
 
     def _csrf_token(self, visit: Visit) -> str | None:

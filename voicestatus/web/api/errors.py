@@ -97,9 +97,11 @@ class Forbidden(Refusal):
 
 
 def see_that(who: Identity, level: Level, scope: Scope | None) -> None:
-    """:raises Forbidden: when they may not do what wants that."""
+    """:raises Forbidden: when they may not do what wants that.
+    :raises Refusal: when it cannot be known whether they may.
+    """
     if not who.may(level, scope):
-        raise Forbidden(level, scope)
+        raise who.doubt or Forbidden(level, scope)
 
 
 class Error(Struct, frozen=True, rename="camel"):

@@ -10,6 +10,7 @@ import msgspec
 from voicestatus.web.api.endpoint import Endpoint
 from voicestatus.web.api.errors import STATUS, ErrorAnswer
 from voicestatus.web.auth import cookies
+from voicestatus.web.auth.identity import Level
 
 Json = dict[str, Any]
 BASE = "/api/v1"
@@ -26,6 +27,8 @@ _SESSION: Json = {"session": []}
 _CSRF: Json = {"csrf": []}
 _EVERYWHERE = ("VALIDATION_FAILED", "INTERNAL")
 _WITH_TOKEN = ("UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "STOPPING")
+_IN_DOUBT = ("DISCORD_UNAVAILABLE", "DISCORD_ERROR")
+"""Whether somebody may more than a guest Discord says."""
 _WITH_BODY = ("PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 
 
@@ -185,6 +188,8 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
         codes += _WITH_TOKEN
         if endpoint.writes:
             codes.append("CSRF_REFUSED")
+        if endpoint.level > Level.GUEST:
+            codes += _IN_DOUBT
     if endpoint.body is not None or endpoint.form is not None:
         codes += _WITH_BODY
     by_status: dict[HTTPStatus, list[str]] = {}

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs, to_builtins
 
 from voicestatus.community.membership import Standing
 from voicestatus.community.organizations import Organization, Organizations
+from voicestatus.community.profiles import Profile, Profiles
 from voicestatus.community.roster import Roster, RosterMember
 from voicestatus.community.settings import (
     SNOWFLAKE,
@@ -123,10 +124,22 @@ class MemberView(Struct, frozen=True, rename="camel"):
     manager: bool
 
 
+class ListedMember(MemberView, frozen=True, rename="camel"):
+    """One who is on the roster, as the linked server knows them."""
+
+    in_server: Annotated[
+        bool | None, Meta(description="null: Discord does not tell at present")
+    ]
+    display_name: Annotated[
+        str | None, Meta(description="null: not known, or not in the server")
+    ]
+    avatar_url: str | None
+
+
 class MemberList(Struct, frozen=True, rename="camel"):
     """A roster, by id."""
 
-    members: list[MemberView]
+    members: list[ListedMember]
 
 
 class OrganizationsSubject:
@@ -136,12 +149,14 @@ class OrganizationsSubject:
         self,
         organizations: Organizations,
         roster: Roster,
+        profiles: Profiles,
         permits: Permits,
         presence: Presence,
         audit: Audit,
     ) -> None:
         self._organizations, self._roster = organizations, roster
-        self._permits, self._presence, self._audit = permits, presence, audit
+        self._profiles, self._permits = profiles, permits
+        self._presence, self._audit = presence, audit
 
     @endpoint("GET", "/organizations", level=Level.GUEST, refuses=ASKING)
     async def list_(self, caller: Caller) -> OrganizationList:
@@ -190,7 +205,8 @@ class OrganizationsSubject:
         self, organization: str, body: Renamed, caller: Caller
     ) -> OrganizationView:
         """Give an organization a name."""
-        standing = await self._managed(organization, caller)
+        found = await self._organizations.get(organization)
+        standing = await self._permits.manager(caller, found)
         told = to_builtins(body)
         also = self._audit.entry(caller, "organization.rename", organization, told)
         renamed = await self._organizations.rename(organization, body.name, *also)
@@ -246,11 +262,15 @@ class OrganizationsSubject:
         Channels and roles have to be in its server. Another server takes away those
         that are not there, the roles of ranks, and the invites.
         """
-        await self._managed(organization, caller)
+        found = await self._organizations.get(organization)
+        await self._permits.manager(caller, found)
+        by = None
+        if body.discord_rank_roles:
+            by = await self._permits.hands_out_as(caller, found)
         told = to_builtins(body)
         also = self._audit.entry(caller, "organization.settings", organization, told)
         changed = await self._organizations.change_settings(
-            organization, body, *also, may_relink=caller.who.level >= Level.ADMIN
+            organization, body, *also, may_relink=_is_admin(caller), by=by
         )
         return _settings_of(changed)
 
@@ -261,29 +281,41 @@ class OrganizationsSubject:
         refuses=SOUGHT,
     )
     async def members(self, organization: str, caller: Caller) -> MemberList:
-        """List the roster: who has a rank, and whom an admin named a manager."""
-        await self._managed(organization, caller)
-        return MemberList([*map(_member_of, await self._roster.of(organization))])
+        """List the roster: who has a rank, and whom an admin named a manager.
+
+        Names and avatars are those of the linked server, as far as Discord tells.
+        """
+        found = await self._organizations.get(organization)
+        await self._permits.manager(caller, found)
+        roster = await self._roster.of(organization)
+        users = [member.user for member in roster]
+        known = await self._profiles.of(found.guild, users)
+        return MemberList([_listed(each, known[each.user]) for each in roster])
 
     @endpoint(
         "PUT",
         "/organizations/<organization>/members/<user>",
         level=Level.GUEST,
         scope=Scope.SETTINGS,
-        refuses=WRITTEN,
+        refuses=(*WRITTEN, "ROLE_NOT_ASSIGNABLE"),
     )
     async def put_member(
         self, organization: str, user: str, body: MemberPut, caller: Caller
     ) -> MemberView:
         """Put a user of Discord on the roster, or change what is said there."""
-        await self._managed(organization, caller)
+        found = await self._organizations.get(organization)
+        await self._permits.manager(caller, found)
+        beyond: frozenset[str] = frozenset()
+        if body.rank is not UNSET:
+            beyond = await self._ranks_beyond(found, caller)
         member = await self._roster.put(
             organization,
             _user_id(user),
             *self._of_member(caller, "member.put", organization, user, body),
             rank=body.rank,
             manager=body.manager,
-            may_name=caller.who.level >= Level.ADMIN,
+            may_name=_is_admin(caller),
+            beyond=beyond,
         )
         return _member_of(member)
 
@@ -293,21 +325,27 @@ class OrganizationsSubject:
         HTTPStatus.NO_CONTENT,
         level=Level.GUEST,
         scope=Scope.SETTINGS,
-        refuses=(*WRITTEN, "MEMBER_NOT_FOUND"),
+        refuses=(*WRITTEN, "MEMBER_NOT_FOUND", "ROLE_NOT_ASSIGNABLE"),
     )
     async def remove_member(self, organization: str, user: str, caller: Caller) -> None:
         """Take somebody off the roster."""
-        await self._managed(organization, caller)
+        found = await self._organizations.get(organization)
+        await self._permits.manager(caller, found)
         await self._roster.remove(
             organization,
             _user_id(user),
             *self._of_member(caller, "member.remove", organization, user),
-            may_name=caller.who.level >= Level.ADMIN,
+            may_name=_is_admin(caller),
+            beyond=await self._ranks_beyond(found, caller),
         )
 
-    async def _managed(self, organization: str, caller: Caller) -> Standing:
-        found = await self._organizations.get(organization)
-        return await self._permits.manager(caller, found)
+    async def _ranks_beyond(
+        self, organization: Organization, caller: Caller
+    ) -> frozenset[str]:
+        if not organization.settings.discord_rank_roles:
+            return frozenset()
+        by = await self._permits.hands_out_as(caller, organization)
+        return await self._organizations.ranks_beyond(organization, by)
 
     def _of_member(
         self,
@@ -367,6 +405,21 @@ def _settings_of(organization: Organization) -> Settings:
 
 def _member_of(member: RosterMember) -> MemberView:
     return MemberView(str(member.user), member.rank, member.manager)
+
+
+def _listed(member: RosterMember, profile: Profile) -> ListedMember:
+    return ListedMember(
+        str(member.user),
+        member.rank,
+        member.manager,
+        profile.inside,
+        profile.name,
+        profile.avatar_url,
+    )
+
+
+def _is_admin(caller: Caller) -> bool:
+    return caller.who.level >= Level.ADMIN
 
 
 def _text(id_: int | None) -> str | None:

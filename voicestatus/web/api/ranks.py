@@ -20,6 +20,7 @@ WORDS = {
     Obstacle.EVERYONE: "everyone has it",
     Obstacle.MANAGED: "Discord or another program gives it",
     Obstacle.ABOVE: "it is not below the highest role of the bot",
+    Obstacle.BEYOND: "it is more than you have yourself",
     Obstacle.FORBIDDEN: "Discord does not allow it",
 }
 
@@ -96,7 +97,12 @@ class RanksSubject:
         "/organizations/<organization>/discord/sync-roles",
         level=Level.GUEST,
         scope=Scope.SETTINGS,
-        refuses=("ORGANIZATION_NOT_FOUND", "NO_LINKED_DISCORD_SERVER", *ASKING),
+        refuses=(
+            "ORGANIZATION_NOT_FOUND",
+            "NO_LINKED_DISCORD_SERVER",
+            "VERSION_CONFLICT",
+            *ASKING,
+        ),
     )
     async def sync(
         self, organization: str, query: SyncQuery, caller: Caller
@@ -104,14 +110,16 @@ class RanksSubject:
         """Give members the roles of their ranks, and take those of other ranks.
 
         For managers. Unless `dryRun` is false it only tells what would be done. It
-        takes its time: Discord lets a bot change about one role a second.
+        takes its time: Discord lets a bot change about one role a second. When the
+        server or the roles of the ranks are changed meanwhile, it ends with
+        `VERSION_CONFLICT`.
         """
         found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        by = await self._permits.hands_out_as(caller, found)
         dry_run = query.dry_run == "true"
         if not dry_run:
             await self._audit.note(caller, "organization.sync-roles", organization)
-        report = await self._ranks.sync(organization, dry_run=dry_run)
+        report = await self._ranks.sync(organization, dry_run=dry_run, by=by)
         return RoleSync(
             dry_run,
             str(report.guild),

@@ -180,11 +180,16 @@ class Gate(Service):
         raise CrossSite(reason, message)
 
     async def _of_session(self, session: Session) -> Identity:
-        account, level = session.value.account, session.value.level
+        account, level, doubt = session.value.account, session.value.level, None
         user = None if account is None else account.id
         if user is not None and self._standing is not None:
-            level = await self._standing.level_of(user)
-        return Identity(actor_of(account), level, user=user, session=session.id)
+            try:
+                level = await self._standing.level_of(user)
+            except Refusal as e:
+                level, doubt = Level.GUEST, e
+        return Identity(
+            actor_of(account), level, user=user, session=session.id, doubt=doubt
+        )
 
     async def refuse(self, address: str) -> NoReturn:
         """Count a wrong token, wait, and raise what `admit` does."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Protocol
 
+from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import UserId
 
 
@@ -46,6 +47,8 @@ class Identity:
     """The document of the session that was shown."""
     api_token: str | None = None
     """The document of the API token that was shown."""
+    doubt: Refusal | None = None
+    """Why it cannot be known at present whether they may more."""
 
     def may(self, level: Level, scope: Scope | None) -> bool:
         """Whether they may do what wants this level; and of who is bound, this scope.

@@ -27,7 +27,7 @@ let csrfToken = null;
 let signedOut = () => {};
 
 /** Say what shows that a write is this page's: the `csrfToken` of `/me`. */
-export function useCsrf(token) {
+export function setCsrf(token) {
   csrfToken = token;
 }
 

@@ -1,46 +1,14 @@
 /** The page: who is signed in, which community is looked at, which view is shown. */
 
-import {html, render, useCallback, useEffect, useMemo, useRef, useState} from "./vendor/preact.js";
-import {get, onSignedOut, send, useCsrf} from "./api.js";
-import {Button, Empty, ErrorNote, Loading, Page, Toasts, toast} from "./ui.js";
+import {
+  html, render, useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState,
+} from "./vendor/preact.js";
+import {get, onSignedOut, send, setCsrf} from "./api.js";
+import {Button, Callout, Empty, ErrorNote, Loading, Page, Toasts, toast} from "./ui.js";
 import {ROUTES, SIGN_IN, routeOf, safeNext, sees} from "./routes.js";
-import {useFetch, useStored} from "./hooks.js";
-import {Shell} from "./shell.js";
-
-const here = () => new URL(location.href);
-
-/** Where one is, and how one goes elsewhere; links of the page do not load it anew. */
-function useLocation() {
-  const [url, setUrl] = useState(here);
-  const go = useCallback((to, {replace = false} = {}) => {
-    // A view with something unsaved may say no.
-    if (!dispatchEvent(new Event("leaving", {cancelable: true}))) return;
-    history[replace ? "replaceState" : "pushState"](null, "", to);
-    setUrl(here());
-    scrollTo(0, 0);
-  }, []);
-  useEffect(() => {
-    const popped = () => setUrl(here());
-    const clicked = (event) => {
-      const link = event.target.closest?.("a[href]");
-      if (!link || link.target || link.hasAttribute("download") || event.button !== 0) return;
-      if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-      const to = new URL(link.href);
-      const ours = routeOf(to.pathname) || to.pathname === SIGN_IN;
-      if (to.origin !== location.origin || !ours || event.defaultPrevented) return;
-      if (to.pathname === location.pathname && to.hash) return;
-      event.preventDefault();
-      go(to.pathname + to.search + to.hash);
-    };
-    addEventListener("popstate", popped);
-    document.addEventListener("click", clicked);
-    return () => {
-      removeEventListener("popstate", popped);
-      document.removeEventListener("click", clicked);
-    };
-  }, [go]);
-  return [url, go];
-}
+import {useAction, useFetch, useStored} from "./hooks.js";
+import {Outside, Shell} from "./shell.js";
+import {useLocation} from "./location.js";
 
 const loaded = new Map();
 
@@ -68,6 +36,7 @@ if (wanted) load(wanted.view).catch(() => {}); // told when it is shown
 /** A view of `views/`, as soon as it is there. */
 function View({name, ...props}) {
   const [{of, Shown, failed}, setState] = useState({});
+  const [broken] = useErrorBoundary((error) => console.error(error));
   useEffect(() => {
     let wanted = true;
     load(name).then(
@@ -78,6 +47,7 @@ function View({name, ...props}) {
       wanted = false;
     };
   }, [name]);
+  if (broken) return html`<${Broken} error=${broken} />`;
   if (of !== name) return html`<${Loading} />`;
   if (failed) return html`<${Outdated} />`;
   return html`<${Shown} ...${props} />`;
@@ -90,13 +60,20 @@ function Outdated() {
   >The server may have been updated, or it cannot be reached.<//>`;
 }
 
+function Broken({error}) {
+  return html`<${Empty}
+    icon="alert" title="This view broke"
+    action=${html`<${Button} kind="primary" onClick=${() => location.reload()}>Reload<//>`}
+  >That is our fault: ${error.message}<//>`;
+}
+
 function App() {
   const [url, go] = useLocation();
   const [session, setSession] = useState({});
   const look = useCallback(async () => {
     try {
       const me = await get("/me");
-      useCsrf(me.csrfToken);
+      setCsrf(me.csrfToken);
       setSession({me});
     } catch (error) {
       setSession(error.status === 401 ? {me: null} : {error});
@@ -112,6 +89,8 @@ function App() {
   if (error) return html`<main><${ErrorNote} error=${error} again=${look} /></main>`;
   if (me === undefined) return html`<${Waiting} />`;
   if (me === null) {
+    const route = routeOf(url.pathname);
+    if (route?.open) return html`<${Outside}><${View} name=${route.view} me=${null} /><//>`;
     const signedIn = async () => {
       await look();
       if (url.pathname === SIGN_IN) go(next, {replace: true});
@@ -158,6 +137,7 @@ function SignedIn({me, url, go, look}) {
     }
     return look();
   };
+  const lookAgain = () => Promise.all([look(), again()]);
   const query = useMemo(() => url.searchParams, [url]);
   const shell = {me, orgs, org, path: route?.path, chooseOrg, signOut};
   const props = {me, org, orgs, go, query, signOut, reloadOrgs: again};
@@ -165,10 +145,11 @@ function SignedIn({me, url, go, look}) {
   let view;
   if (!route) view = html`<${Lost} />`;
   else if (loading) view = html`<${Loading} />`;
-  else if (error && !data) view = html`<${ErrorNote} error=${error} again=${again} />`;
-  else if (!sees(route, me, org)) view = html`<${NotForYou} label=${route.label} />`;
+  else if (error && !data) view = html`<${ErrorNote} error=${error} again=${lookAgain} />`;
+  else if (!sees(route, me, org)) view = me.doubt ? null : html`<${NotForYou} label=${route.label} />`;
   // Another community is another view: nothing of the one before may stay.
   else view = html`<${View} key=${`${route.view} ${org?.id}`} name=${route.view} ...${props} />`;
+  if (me.doubt && data) view = html`<div class="stack"><${InDoubt} again=${lookAgain} />${view}</div>`;
   return html`<${Shell} ...${shell}>${view}<//>`;
 }
 
@@ -181,6 +162,14 @@ function Lost() {
     icon="search" title="There is no such view"
     action=${html`<${Button} href="/">To the overview<//>`}
   /><//>`;
+}
+
+/** `/me` could not say what one may. */
+function InDoubt({again}) {
+  const [run, busy] = useAction(again);
+  return html`<${Callout} tone="warn" title="Discord does not answer"
+    actions=${html`<${Button} small icon="refresh" busy=${busy} onClick=${run}>Try again<//>`}
+  >Until it does, nobody can tell what else you may do here.<//>`;
 }
 
 function NotForYou({label}) {

@@ -8,7 +8,8 @@
  * @property {Map<string, object>} devices by id
  * @property {Map<string, object>} guilds by id, with their channels in counts
  * @property {Map<string, object>} releases by id
- * @property {Map<string, object>} rollouts by id: all that were told on this page
+ * @property {Map<string, object>} rollouts by id: those that have not
+ *   ended when the snapshot was told
  * @property {boolean} ready Discord has named its guilds
  * @property {boolean} whole a snapshot was told to its end
  * @property {?Set<string>} told devices of the snapshot that is being told
@@ -80,8 +81,8 @@ class Picture {
       this.set("ready", presence.ready);
       this.all("guilds", presence.guilds);
       this.all("releases", releases ?? []);
-      // Those that have ended are not told again; they are as they were.
-      for (const rollout of rollouts ?? []) this.map("rollouts").set(rollout.id, rollout);
+      // One that ended while nobody listened is not told: the API knows how.
+      this.all("rollouts", rollouts ?? []);
     }
     for (const device of devices) this.one("devices", {}, device);
     if (!more) this.complete();

@@ -45,7 +45,9 @@ export class LiveChannel {
   follow(changed) {
     this.followers.add(changed);
     this.cancel(this.leave);
-    if (this.socket === null && this.redial === null && this.now.link !== "refused") this.#open();
+    // Who comes anew after a refusal may have signed in meanwhile.
+    const welcome = this.now.link !== "refused" || this.followers.size === 1;
+    if (this.socket === null && this.redial === null && welcome) this.#open();
     return () => {
       this.followers.delete(changed);
       if (this.followers.size === 0) this.leave = this.later(() => this.#close(), LINGER_MS);

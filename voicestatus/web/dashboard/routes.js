@@ -1,8 +1,9 @@
 /** The views: where they stand, and who sees them. Pure. */
 
 /**
- * @typedef {{path: string, view: string, label: string, who: "anybody" | "manager" | "admin", apart?: boolean}} Route
- *   `apart`: it is not in the navigation
+ * @typedef {{path: string, view: string, label: string, who: "anybody" | "manager" | "admin",
+ *   open?: boolean, apart?: boolean}} Route
+ *   `open`: who is not signed in sees it, too; `apart`: it is not in the navigation
  */
 
 /** In the order of the navigation. `/health` is the server's health check. */
@@ -14,7 +15,7 @@ export const ROUTES = [
   {path: "/flash", view: "flash", label: "Flash", who: "admin"},
   {path: "/system", view: "health", label: "Health", who: "admin"},
   {path: "/settings", view: "settings", label: "Settings", who: "manager"},
-  {path: "/privacy", view: "privacy", label: "Privacy", who: "anybody"},
+  {path: "/privacy", view: "privacy", label: "Privacy", who: "anybody", open: true},
   {path: "/account", view: "account", label: "Account", who: "anybody", apart: true},
 ];
 

@@ -1,8 +1,8 @@
 /** What stands around each view: the bar with the navigation and the menus. */
 
-import {html} from "./vendor/preact.js";
-import {Avatar, Icon, Menu, MenuItem, Toasts} from "./ui.js";
-import {ROUTES, sees} from "./routes.js";
+import {html, useEffect, useRef} from "./vendor/preact.js";
+import {Avatar, Button, Icon, Menu, MenuItem, Toasts} from "./ui.js";
+import {ROUTES, SIGN_IN, sees} from "./routes.js";
 import {useStored} from "./hooks.js";
 
 const THEMES = [
@@ -14,13 +14,18 @@ const LEVELS = {admin: "Admin", member: "Member", guest: "Guest"};
 
 /** The bar, and the view below it. */
 export function Shell({me, orgs, org, path, chooseOrg, signOut, children}) {
+  const nav = useRef(null);
+  useEffect(() => {
+    // On a phone it scrolls sideways: where one is has to be seen.
+    nav.current.querySelector("[aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
+  }, [path]);
   const shown = ROUTES.filter((route) => !route.apart && sees(route, me, org));
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="top">
       <div class="top-row">
         <a class="brand" href="/" aria-label="voicestatus"><span class="brand-mark"></span><span class="brand-word">voicestatus</span></a>
-        <nav class="nav" aria-label="Views">
+        <nav class="nav" aria-label="Views" ref=${nav}>
           ${shown.map((route) => html`<a
             key=${route.path} href=${route.path}
             aria-current=${route.path === path ? "page" : undefined}
@@ -30,6 +35,21 @@ export function Shell({me, orgs, org, path, chooseOrg, signOut, children}) {
           <${OrgSwitcher} orgs=${orgs} org=${org} chooseOrg=${chooseOrg} />
           <${Account} me=${me} signOut=${signOut} />
         </div>
+      </div>
+    </header>
+    <main id="main" tabindex="-1">${children}</main>
+    <${Toasts} />
+  `;
+}
+
+/** The same around a view for who is not signed in. */
+export function Outside({children}) {
+  return html`
+    <a class="skip" href="#main">Skip to the content</a>
+    <header class="top">
+      <div class="top-row">
+        <a class="brand" href="/" aria-label="voicestatus"><span class="brand-mark"></span><span class="brand-word">voicestatus</span></a>
+        <div class="top-end"><${Button} small href=${SIGN_IN}>Sign in<//></div>
       </div>
     </header>
     <main id="main" tabindex="-1">${children}</main>

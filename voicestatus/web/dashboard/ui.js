@@ -7,7 +7,7 @@
  *   Callout({tone, title, actions, children})  tone: info | good | warn | bad
  *   Button({kind, icon, busy, small, href, external, ...})   kind: primary | plain | quiet | danger
  *   IconButton({icon, label, ...})             a button that is only an icon; it needs a label
- *   CopyButton({text, label})
+ *   CopyButton({text, label})  CopyLine({label, text})   a text, and the button beside it
  *   Input({label, value, onInput(text), hint, error, type, ...})
  *   Textarea(...)  Select({label, value, onChange(value), options: [{value, label, group?, disabled?}], ...})
  *   Switch({label, hint, checked, onChange(bool)})   Check({label, checked, onChange(bool)})
@@ -30,7 +30,7 @@
  * and light come by themselves. No component takes markup as text.
  */
 
-import {html, useEffect, useRef, useState} from "./vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useRef, useState} from "./vendor/preact.js";
 import {ApiError} from "./api.js";
 import {useAction, useId, useNow} from "./hooks.js";
 import {Icon} from "./icons.js";
@@ -147,6 +147,15 @@ export function CopyButton({text, label = "Copy", kind = "plain", small}) {
   <//>`;
 }
 
+/** A text to be copied; several lines stand as they are. */
+export function CopyLine({label, text}) {
+  return html`<div class="copy-line">
+    ${label && html`<span class="legend">${label}</span>`}
+    <code tabindex="0">${text}</code>
+    <${CopyButton} small text=${text} />
+  </div>`;
+}
+
 async function toClipboard(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -161,7 +170,7 @@ export function Menu({label, button, children, align = "end", class: more}) {
   const [open, setOpen] = useState(false);
   const id = useId();
   const root = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return undefined;
     const items = root.current.querySelectorAll("[role^=menuitem]");
     (root.current.querySelector("[aria-checked=true]") ?? items[0])?.focus();
@@ -307,9 +316,9 @@ export function Dialog({title, onClose, actions, wide, children}) {
   const ref = useRef(null);
   const id = useId();
   useEffect(() => {
-    const before = document.activeElement;
-    ref.current.showModal();
-    return () => before?.focus?.();
+    const dialog = ref.current;
+    dialog.showModal();
+    return () => dialog.close(); // which gives the focus back to who had it
   }, []);
   const cancel = (event) => {
     event.preventDefault();
@@ -364,7 +373,14 @@ export function Toasts() {
     listeners.add(setShown);
     return () => listeners.delete(setShown);
   }, []);
-  return html`<div class="toasts" role="status" aria-live="polite">
+  const box = useRef(null);
+  useLayoutEffect(() => {
+    // An open dialog lies above all but what is shown after it.
+    if (!box.current.showPopover) return;
+    if (box.current.matches(":popover-open")) box.current.hidePopover();
+    if (shown.length > 0) box.current.showPopover();
+  }, [shown]);
+  return html`<div class="toasts" popover="manual" role="status" aria-live="polite" ref=${box}>
     ${shown.map(({id, text, tone}) => html`<div key=${id} class=${`toast ${tone}`}>
       <${Icon} name=${CALLOUT_ICONS[tone] ?? "check"} size=${17} />${text}
     </div>`)}

@@ -149,8 +149,9 @@ KEPT: Final = (
     Kept(
         of=Of.PEOPLE,
         place=Place.MEMORY,
-        what="Addresses of those who showed wrong tokens, so that guessing is slow",
-        until="as long as they were made to wait, minutes at most",
+        what="Addresses of connections, and of those who showed wrong tokens, so that "
+        "guessing is slow",
+        until="the connection ends; for wrong tokens 10 minutes later",
         erased="It goes by itself; it names nobody.",
     ),
     Kept(

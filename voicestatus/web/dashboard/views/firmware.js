@@ -1,12 +1,12 @@
 /** Firmware: what may be rolled out, what is on its way, and what became of it. */
 
-import {html, useMemo, useState} from "../vendor/preact.js";
+import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {useFetch} from "../hooks.js";
 import {useAdminSocket} from "../live.js";
 import {Button, Empty, Page, Skeleton, Table, Time, Badge, Card} from "../ui.js";
 import {useAddressKey} from "./fleet/address.js";
 import {LinkMark, LinkNote} from "./fleet/link.js";
-import {isAlive, merged, statusOf, totals} from "./firmware/progress.js";
+import {isAlive, merged, statusOf, titleOf, totals} from "./firmware/progress.js";
 import {Releases} from "./firmware/releases.js";
 import {RolloutCard, RolloutSheet} from "./firmware/rollout.js";
 import {Trouble} from "./firmware/trouble.js";
@@ -21,6 +21,10 @@ export default function Firmware({query}) {
   const socket = useAdminSocket();
   const {live, link} = socket;
   const listed = useFetch("/firmware/rollouts?limit=50");
+  // What ended while the link was away is told by the list alone.
+  useEffect(() => {
+    if (link === "live" && listed.data) listed.again();
+  }, [link]);
   const [open, setOpen] = useAddressKey("rollout", query);
   const [uploading, setUploading] = useState(false);
   const [wizard, setWizard] = useState(null);
@@ -31,6 +35,7 @@ export default function Firmware({query}) {
   const alive = rollouts.filter(isAlive);
   const over = rollouts.filter((rollout) => !isAlive(rollout));
   const there = live.whole;
+  const title = (rollout) => titleOf(rollout, live.releases);
 
   return html`<${Page}
     title="Firmware" sub="Signed builds, rolled out in stages that stop by themselves."
@@ -42,11 +47,11 @@ export default function Firmware({query}) {
     ${!there && link === "connecting" && html`<${Skeleton} lines=${6} tall />`}
     ${listed.error && html`<${Trouble} error=${listed.error} again=${listed.again} />`}
     ${alive.length > 0 && html`<section class="rollouts" aria-label="Under way">
-      ${alive.map((rollout) => html`<${RolloutCard} key=${rollout.id} rollout=${rollout} onOpen=${() => setOpen(rollout.id)} />`)}
+      ${alive.map((rollout) => html`<${RolloutCard} key=${rollout.id} rollout=${rollout} title=${title(rollout)} onOpen=${() => setOpen(rollout.id)} />`)}
     </section>`}
     ${there && releases.length === 0 && html`<${NoReleases} onUpload=${() => setUploading(true)} />`}
     ${releases.length > 0 && html`<${Releases} releases=${releases} running=${running} onRollOut=${(id) => setWizard([id])} />`}
-    ${over.length > 0 && html`<${Over} rollouts=${over} onOpen=${setOpen} />`}
+    ${over.length > 0 && html`<${Over} rollouts=${over} titleOf=${title} onOpen=${setOpen} />`}
     ${uploading && html`<${Upload} onClose=${() => setUploading(false)} onRollOut=${(id) => setWizard([id])} />`}
     ${wizard && html`<${Wizard}
       releases=${releases} chosen=${wizard} devices=${[...live.devices.values()]} tally=${tally}
@@ -57,7 +62,8 @@ export default function Firmware({query}) {
       }}
     />`}
     ${open && html`<${RolloutSheet}
-      key=${open} id=${open} live=${live.rollouts.get(open)} nameOf=${(id) => live.devices.get(id)?.name || id}
+      key=${open} id=${open} live=${live.rollouts.get(open)} titleOf=${title}
+      nameOf=${(id) => live.devices.get(id)?.name || id}
       onClose=${() => setOpen("")} onOpen=${setOpen}
     />`}
   <//>`;
@@ -73,14 +79,14 @@ function NoReleases({onUpload}) {
   <//><//>`;
 }
 
-function Over({rollouts, onOpen}) {
+function Over({rollouts, titleOf, onOpen}) {
   return html`<${Card} title="Past rollouts" flush>
     <${Table} label="Past rollouts" head=${["Rollout", "How it ended", "Updated", "Failed", "Ended"]}>
       ${rollouts.map((rollout) => {
         const {words, tone} = statusOf(rollout);
         const {good, bad} = totals(rollout);
         return html`<tr key=${rollout.id}>
-          <td><button type="button" class="release-name" onClick=${() => onOpen(rollout.id)}>${rollout.name || rollout.releases.join(", ")}</button></td>
+          <td><button type="button" class="release-name" onClick=${() => onOpen(rollout.id)}>${titleOf(rollout)}</button></td>
           <td><${Badge} tone=${BADGES[tone] ?? tone}>${words}<//></td>
           <td>${good.toLocaleString("en")}</td>
           <td>${bad > 0 ? html`<span class="phase bad">${bad.toLocaleString("en")}</span>` : html`<span class="muted">none</span>`}</td>

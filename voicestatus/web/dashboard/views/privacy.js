@@ -19,17 +19,18 @@ const PLACES = {
   browser: "In your browser",
 };
 
+/** @param {{me: any, signOut: any}} props `me` is null for who is not signed in */
 export default function View({me, signOut}) {
   const {data, error, loading, again} = useFetch("/privacy");
   return html`<${Page} narrow title="Privacy" sub="Exactly what is kept, where, and for how long.">
-    ${me.user && html`<${Own} user=${me.user} signOut=${signOut} />`}
+    ${me?.user && html`<${Own} user=${me.user} signOut=${signOut} />`}
     ${loading && html`<${Skeleton} lines=${6} tall />`}
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
     ${data && html`
       <ul class="privacy-notes">${data.notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul>
       ${GROUPS.map(({of, title}) => html`<${Group} key=${of} title=${title} kept=${data.kept.filter((each) => each.of === of)} />`)}
     `}
-    ${me.level === "admin" && html`<${Others} />`}
+    ${me?.level === "admin" && html`<${Others} />`}
   <//>`;
 }
 

@@ -28,8 +28,8 @@ export default function SignIn({next, signedIn}) {
         >Use the admin token<//>`}
       </div>`}
     </div>
-    ${data?.discord && html`<p class="muted small">Discord tells us your name, your picture and in which servers
-      you are. The list of servers is looked at and not kept.</p>`}
+    <p class="muted small">${data?.discord && `Discord tells us your name, your picture and in which servers you are.
+      The list of servers is looked at and not kept. `}<a href="/privacy">What is kept of you</a></p>
   </div>`;
 }
 
@@ -47,6 +47,7 @@ function TokenForm({signedIn, focus}) {
   const wrong = error?.status === 401;
   const said = missing ? "Enter the token." : wrong ? "That is not the admin token." : undefined;
   return html`<${Form} onSubmit=${submit}>
+    <input type="text" name="username" autocomplete="username" value="admin" hidden readonly />
     <${Input}
       label="Admin token" type="password" name="token" autocomplete="current-password" value=${token}
       onInput=${setToken} error=${said} autofocus=${focus} spellcheck=${false}

@@ -53,7 +53,7 @@ export default function Signs({query}) {
     ${open && !chosen && live.whole && html`<${Callout} tone="warn" title="This sign is not there any more"
       actions=${html`<${Button} small onClick=${() => setOpen("")}>Show all signs<//>`}
     ><p><code>${open}</code> was forgotten, or its connection has ended.</p><//>`}
-    ${adding && html`<${AddSign} tags=${tally.tags} onClose=${() => setAdding(false)} onOpen=${setOpen} />`}
+    ${adding && html`<${AddSign} path=${dialled(live.devices)} tags=${tally.tags} onClose=${() => setAdding(false)} onOpen=${setOpen} />`}
   <//>`;
 }
 
@@ -72,6 +72,12 @@ function summary({all, connected}, lit) {
   const words = [count(all, "sign"), `${connected.toLocaleString("en")} online`];
   if (lit !== null) words.push(`${lit.toLocaleString("en")} lit`);
   return words.join(" · ");
+}
+
+/** Where signs dial: where one has, else where they do unless the server is told otherwise. */
+function dialled(devices) {
+  for (const {path} of devices.values()) if (path) return path.replace(/\?.*$/, "");
+  return "/ws";
 }
 
 /** How many are lit; null while that is not known of all that are here. */

@@ -59,7 +59,7 @@ const SKIPS = {
   outside: "are not in the target any more",
   forgotten: "were forgotten",
   not_sent: "could not be offered it: PUBLIC_URL is not set",
-  aborted: "had not had their turn when it was aborted",
+  aborted: "had no turn before it was aborted",
   away: "were away for too long",
   beyond: "are beyond the last stage",
   release_gone: "would get a release that was deleted",
@@ -71,6 +71,7 @@ const SKIPS = {
  * @property {number} good
  * @property {number} busy under way
  * @property {number} bad
+ * @property {number} past forgiven, or skipped after they were touched
  * @property {"done" | "now" | "watched" | "next"} state
  */
 
@@ -80,13 +81,20 @@ const SKIPS = {
  */
 export function stageBars(rollout) {
   const over = rollout.endedAt !== null;
-  return rollout.stages.map(({size, touched, confirmed, failed}, n) => {
+  let {busy: left} = totals(rollout);
+  const bars = rollout.stages.map(({size, touched, confirmed, failed}, n) => {
     const adds = size - (rollout.stages[n - 1]?.size ?? 0);
     let state = n < rollout.stage || (over && rollout.status === "finished") ? "done" : "next";
     if (!over && n === rollout.stage) state = rollout.soakUntil ? "watched" : "now";
-    const busy = Math.max(0, touched - confirmed - failed);
-    return {adds: Math.max(adds, touched), good: confirmed, busy, bad: failed, state};
+    const open = Math.max(0, touched - confirmed - failed);
+    return {adds: Math.max(adds, touched), good: confirmed, bad: failed, open, state};
   });
+  // Stages do not say which of theirs are under way: mostly those of the latest.
+  return bars.reverse().map(({open, ...bar}) => {
+    const busy = Math.min(open, left);
+    left -= busy;
+    return {...bar, busy, past: open - busy};
+  }).reverse();
 }
 
 /**
@@ -112,6 +120,19 @@ export function ordersFor({status, undoneBy}) {
 export function statusOf({status, endedAt}) {
   if (status === "aborted" && endedAt === null) return {words: "Aborting", tone: "warn"};
   return STATUSES[status] ?? {words: status, tone: "muted"};
+}
+
+/**
+ * @param {object} rollout
+ * @param {Map<string, object>} releases by id; deleted ones are not there any more
+ * @returns {string} its name, or what it brings
+ */
+export function titleOf({name, releases: ids}, releases) {
+  if (name) return name;
+  const known = ids.map((id) => releases.get(id)).filter(Boolean);
+  if (known.length < ids.length) return ids.join(", ");
+  const versions = new Set(known.map(({version, build}) => `${version} (build ${build})`));
+  return `${[...versions].join(", ")} for ${known.map(({chip}) => chip).join(", ")}`;
 }
 
 /** @param {object} rollout @returns {boolean} whether more may become of it */

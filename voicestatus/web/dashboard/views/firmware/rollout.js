@@ -33,13 +33,13 @@ const QUESTIONS = {
 };
 const PAGE = 100;
 
-/** A rollout as one of many. @param {{rollout: object, onOpen: () => void}} props */
-export function RolloutCard({rollout, onOpen}) {
+/** A rollout as one of many. @param {{rollout: object, title: string, onOpen: () => void}} props */
+export function RolloutCard({rollout, title, onOpen}) {
   const now = useNow(isAlive(rollout) ? 10 : 0);
   const status = statusOf(rollout);
   return html`<${Card} class=${`rollout-card ${status.tone}`}>
     <div class="rollout-head">
-      <h3><button type="button" class="rollout-open" onClick=${onOpen}>${rollout.name || rollout.releases.join(", ")}</button></h3>
+      <h2><button type="button" class="rollout-open" onClick=${onOpen}>${title}</button></h2>
       <${Badge} tone=${badge(status.tone)}>${status.words}<//>
     </div>
     <${Stages} rollout=${rollout} />
@@ -48,22 +48,25 @@ export function RolloutCard({rollout, onOpen}) {
 }
 
 /**
- * @param {{id: string, live: ?object, nameOf: (device: string) => string, onClose: () => void,
- *   onOpen: (id: string) => void}} props `live`: what the live channel told of it
+ * @param {{id: string, live: ?object, titleOf: (rollout: object) => string,
+ *   nameOf: (device: string) => string, onClose: () => void, onOpen: (id: string) => void}} props
+ *   `live`: what the live channel told of it
  */
-export function RolloutSheet({id, live, nameOf, onClose, onOpen}) {
+export function RolloutSheet({id, live, titleOf, nameOf, onClose, onOpen}) {
   const path = `/firmware/rollouts/${encodeURIComponent(id)}`;
-  const alive = live !== undefined && isAlive(live);
-  const {data, error, loading, again} = useFetch(path, {everyS: alive ? 5 : 0});
+  const [everyS, setEveryS] = useState(0);
+  const {data, error, loading, again} = useFetch(path, {everyS});
+  const rollout = data && {...data, ...live};
+  const alive = rollout !== undefined && isAlive(rollout);
+  useEffect(() => setEveryS(alive ? 5 : 0), [alive]);
   // The live channel tells the counts; names and reasons are asked for.
   const stirred = live && JSON.stringify([live.status, live.counts, live.stage]);
   useEffect(() => {
     if (data) again();
   }, [stirred]);
   const now = useNow(alive ? 5 : 0);
-  const rollout = data && {...data, ...live};
   return html`<${Sheet} wide onClose=${onClose}
-    title=${rollout?.name || "Rollout"}
+    title=${rollout ? titleOf(rollout) : "Rollout"}
     sub=${rollout && html`<div class="sign-standing">
       <${Badge} tone=${badge(statusOf(rollout).tone)}>${statusOf(rollout).words}<//>
       <span class="muted small">${standing(rollout, now)}</span>
@@ -133,7 +136,7 @@ function WentBack({answer, onOpen}) {
   for (const {can, reason} of answer.devices) {
     if (can === "impossible") reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
-  return html`<${Callout} tone=${impossible > 0 ? "warn" : "good"} title=${`${count(offered, "sign")} ${offered === 1 ? "goes" : "go"} back`}
+  return html`<${Callout} tone=${impossible > 0 ? "warn" : "good"} title=${offered === 0 ? "No sign goes back" : `${count(offered, "sign")} ${offered === 1 ? "goes" : "go"} back`}
     actions=${answer.rollouts.map((id) => html`<${Button} key=${id} small onClick=${() => onOpen(id)}>Watch it<//>`)}
   >
     ${needless > 0 && html`<p>${count(needless, "sign")} had not taken it.</p>`}

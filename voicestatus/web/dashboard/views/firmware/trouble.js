@@ -7,8 +7,9 @@ import {problemOf} from "./problems.js";
 /** @param {{error: Error, again?: () => Promise<unknown>}} props */
 export function Trouble({error, again}) {
   const {title, words, todo, run, code} = problemOf(error);
-  // What every view has words for is said as every view says it.
-  if (!todo) return html`<${ErrorNote} error=${error} again=${again} />`;
+  // What every view has words for is said as every view says it; and so is what could
+  // not be read: nothing was to be done.
+  if (!todo || again) return html`<${ErrorNote} error=${error} again=${again} />`;
   return html`<${Callout} tone="bad" role="alert" title=${title}>
     <p>${words}</p>
     <p>${todo}</p>

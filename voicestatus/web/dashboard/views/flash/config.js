@@ -13,6 +13,14 @@ export function configLine({url, token, ssid, password}) {
   return `CONFIG:${JSON.stringify(given)}`;
 }
 
+/** Firmware of version 1 takes settings in this mode alone; any other answers and goes on. */
+export const LISTEN = "WEB_CONFIG";
+
+/** Make what one types, to the same end. */
+export function typed(line) {
+  return `${LISTEN}\n${line}`;
+}
+
 /** Tell whether the console takes a line. */
 export function fits(line) {
   return new TextEncoder().encode(line).length < LINE_BYTES;

@@ -1,6 +1,6 @@
 /** A sign's serial console, by Web Serial: it is sent its settings and heard out. */
 
-import {lines, meaning} from "./config.js";
+import {LISTEN, lines, meaning} from "./config.js";
 
 const BAUD = 115_200;
 const ASK_EVERY_MS = 1000;
@@ -35,8 +35,7 @@ export async function sendConfig(line, tell) {
     try {
       await console_.askUntil("PING", "here", HERE_WITHIN_MS);
       tell("here");
-      // Firmware of version 1 takes settings in this mode alone.
-      await console_.say("WEB_CONFIG");
+      await console_.say(LISTEN);
       await console_.askUntil(line, "saved", SAVED_WITHIN_MS, SAVED_WITHIN_MS);
     } finally {
       await console_.end();

@@ -66,7 +66,7 @@ function InstallButton({release}) {
 }
 
 function Others({builds}) {
-  return html`<details class="flash-others">
+  return html`<details class="fold flash-others">
     <summary>${count(builds.length, "release")} not offered here</summary>
     <div class="stack tight">
       <p class="muted">

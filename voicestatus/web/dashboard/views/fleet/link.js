@@ -1,14 +1,15 @@
 /** How the live channel is, for who looks at what it tells. */
 
 import {html} from "../../vendor/preact.js";
-import {Button, Callout} from "../../ui.js";
+import {useFetch} from "../../hooks.js";
+import {Button, Callout, ErrorNote} from "../../ui.js";
 
 /**
  * A small word beside the title.
  * @param {{link: import("../../live.js").Now["link"]}} props
  */
 export function LinkMark({link}) {
-  const words = {live: "Live", connecting: "Connecting", lost: "Reconnecting", refused: "Signed out"}[link];
+  const words = {live: "Live", connecting: "Connecting", lost: "Reconnecting", refused: "Not live"}[link];
   return html`<span class=${`link-mark ${link}`} role="status"><span aria-hidden="true"></span>${words}</span>`;
 }
 
@@ -17,11 +18,7 @@ export function LinkMark({link}) {
  * @param {import("../../live.js").Now} props
  */
 export function LinkNote({link, lostAt, again, live}) {
-  if (link === "refused") {
-    return html`<${Callout} tone="bad" title="Your session has ended"
-      actions=${html`<${Button} small kind="primary" href=${signIn()}>Sign in again<//>`}
-    ><p>What you see is as it was.</p><//>`;
-  }
+  if (link === "refused") return html`<${Refused} again=${again} old=${live.whole} />`;
   if (link !== "lost" && (link !== "connecting" || lostAt === 0)) return null;
   const time = new Date(lostAt).toLocaleTimeString("en", {hour: "2-digit", minute: "2-digit", hour12: false});
   return html`<${Callout} tone="warn" title="The server is out of reach"
@@ -29,6 +26,15 @@ export function LinkNote({link, lostAt, again, live}) {
   ><p>${live.whole ? `What you see is as it was at ${time}. ` : ""}The page keeps trying by itself.</p><//>`;
 }
 
-function signIn() {
-  return `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+function Refused({again, old}) {
+  // If the session has ended, asking leads to where one signs in.
+  const {data: me, error, again: ask} = useFetch("/me");
+  if (error) return html`<${ErrorNote} error=${error} again=${ask} />`;
+  if (!me) return null;
+  return html`<${Callout} tone="bad" title="The live channel does not let this page in"
+    actions=${html`<${Button} small icon="refresh" onClick=${again}>Try again<//>`}
+  >
+    <p>${old && "What you see is as it was. "}Your session stands, so it may be the address: behind a proxy PUBLIC_URL
+    has to be what stands in your browser's bar.</p>
+  <//>`;
 }

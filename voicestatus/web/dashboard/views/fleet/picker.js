@@ -32,6 +32,7 @@ export function Picker({
     onChange([...value, id]);
     setText("");
     setAt(0);
+    setOpen(false); // it lies above what comes next
   };
   const remove = (id) => {
     onChange(value.filter((one) => one !== id));
@@ -78,7 +79,7 @@ export function Picker({
         key=${option.id} id=${`${list}-${n}`} role="option" aria-selected=${String(n === active)}
         class=${classes("picker-option", n === active && "active")}
         ref=${n === active ? visible : undefined}
-        onPointerDown=${(event) => event.preventDefault()} onClick=${() => add(option.id)}
+        onPointerDown=${keepFocus} onClick=${() => add(option.id)}
       >${option.group && option.group !== found[n - 1]?.group
           ? html`<span class="picker-group">${option.group}</span>`
           : null}
@@ -111,6 +112,10 @@ function matching(options, value, text, take) {
     found.push({id: own, label: own, detail: "as typed"});
   }
   return found;
+}
+
+function keepFocus(event) {
+  event.preventDefault();
 }
 
 function visible(element) {

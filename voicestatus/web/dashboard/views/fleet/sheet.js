@@ -13,9 +13,9 @@ export function Sheet({title, lead, sub, foot, wide, onClose, children}) {
   const ref = useRef(null);
   const id = useId();
   useEffect(() => {
-    const before = document.activeElement;
-    ref.current.showModal();
-    return () => before?.focus?.({preventScroll: true});
+    const dialog = ref.current;
+    dialog.showModal();
+    return () => dialog.close(); // which gives the focus back to who had it
   }, []);
   const cancel = (event) => {
     if (event.target !== ref.current) return;

@@ -5,7 +5,7 @@ import {bars, inWords, took} from "./figures.js";
 
 const WIDTH = 560;
 const HEIGHT = 150;
-const FOOT = 26;
+const FOOT = 30;
 const TOP = 18;
 const GAP = 6;
 
@@ -35,7 +35,7 @@ function Bar({bar, at, step}) {
     <title>${`${bar.count.toLocaleString("en")} ${bar.label}`}</title>
     <rect x=${at * step + GAP / 2} y=${TOP + HEIGHT - height} width=${step - GAP} height=${height} rx="3" />
     ${bar.count > 0 && html`<text class="histogram-count" x=${middle} y=${TOP + HEIGHT - height - 5}>${short(bar.count)}</text>`}
-    <text x=${middle} y=${TOP + HEIGHT + 17}>${bar.label}</text>
+    <text x=${middle} y=${TOP + HEIGHT + 21}>${bar.label}</text>
   </g>`;
 }
 

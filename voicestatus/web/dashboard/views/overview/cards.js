@@ -27,7 +27,7 @@ export function InviteCard({org, inside}) {
           <${Button} kind="discord" icon="external" href=${invite.url} external>Open Discord<//>
           <${CopyButton} text=${invite.url} label="Copy link" />
         </div>
-        <p class="muted small">Good until <${Time} at=${invite.expiresAt} />.</p>`
+        <p class="muted small">Runs out <${Time} at=${invite.expiresAt} />.</p>`
       : html`
         <p class="muted">You are not in ${org.guildName ?? "this community’s Discord"} yet.</p>
         ${error && html`<${ErrorNote} error=${error} />`}

@@ -2,7 +2,7 @@
 
 import {html, useState} from "../../vendor/preact.js";
 import {
-  Badge, BareSelect, Button, Callout, Confirm, Dialog, Empty, ErrorNote, Form, IconButton, Input, Section,
+  Avatar, Badge, BareSelect, Button, Callout, Confirm, Dialog, Empty, ErrorNote, Form, IconButton, Input, Section,
   Select, Skeleton, Switch, Table, toast,
 } from "../../ui.js";
 import {send} from "../../api.js";
@@ -18,12 +18,12 @@ export function Roster({org, me, ranks}) {
   const close = () => setOpen(null);
   const every = [...new Set([...ranks, ...members.map(({rank}) => rank).filter(Boolean)])];
   const shared = {path, again, ranks: every, admin: me.level === "admin"};
-  return html`<${Section} title="Roster" id="roster" sub="Members by their Discord ids: who has a rank, and who manages this community.">
+  return html`<${Section} title="Roster" id="roster" sub="Who has a rank, and who manages this community.">
     ${loading && html`<${Skeleton} lines=${3} tall />`}
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
     ${data && members.length === 0 && html`<p class="muted">Nobody is on it. It is only needed for ranks, and for managers
       who do not manage the Discord server.</p>`}
-    ${members.length > 0 && html`<${Table} label="Roster" head=${["Member", "Rank", "Manager", html`<span class="out-of-sight">Remove</span>`]}>
+    ${members.length > 0 && html`<${Table} label="Roster" class="stacks" head=${["Member", "Rank", "Manager", html`<span class="out-of-sight">Remove</span>`]}>
       ${members.map((member) => html`<${Row} key=${member.userId} member=${member} ...${shared}
         remove=${() => setOpen({remove: member})} />`)}
     <//>`}
@@ -32,13 +32,23 @@ export function Roster({org, me, ranks}) {
       ${org.discordGuildId && html`<${Button} icon="refresh" onClick=${() => setOpen("sync")}>Sync roles …<//>`}
     </div>
     ${open === "add" && html`<${Add} ...${shared} onClose=${close} />`}
-    ${open === "sync" && html`<${Sync} org=${org} onClose=${close} />`}
+    ${open === "sync" && html`<${Sync} org=${org} members=${members} onClose=${close} />`}
     ${open?.remove && html`<${Remove} ...${shared} member=${open.remove} onClose=${close} />`}
   <//>`;
 }
 
+const nameOf = ({displayName, userId}) => displayName ?? userId;
+
 function Who({member}) {
-  return html`${member.displayName && html`<span class="strong">${member.displayName}</span> `}<code class="muted">${member.userId}</code>`;
+  const {displayName, avatarUrl, userId, inServer} = member;
+  return html`<span class="who">
+    <${Avatar} name=${displayName} url=${avatarUrl} size=${28} />
+    <span>
+      ${displayName && html`<span class="strong">${displayName}</span>`}
+      <code class="muted small">${userId}</code>
+      ${inServer === false && html`<span><${Badge}>Not in the server<//></span>`}
+    </span>
+  </span>`;
 }
 
 function Row({member, path, again, ranks, admin, remove}) {
@@ -57,13 +67,13 @@ function Row({member, path, again, ranks, admin, remove}) {
   const options = [{value: "", label: "No rank"}, ...ranks.map((rank) => ({value: rank, label: rank}))];
   return html`<tr aria-busy=${busy ? "true" : undefined}>
       <td><${Who} member=${member} /></td>
-      <td><${BareSelect} class="inline" aria-label=${`Rank of ${member.userId}`} disabled=${busy}
+      <td><${BareSelect} class="inline" aria-label=${`Rank of ${nameOf(member)}`} disabled=${busy}
         options=${options} value=${shown.rank ?? ""} onChange=${(rank) => put({rank: rank || null})} /></td>
-      <td>${admin
-        ? html`<input type="checkbox" role="switch" class="switch" aria-label=${`${member.userId} is a manager`}
+      <td data-label="Manager">${admin
+        ? html`<input type="checkbox" role="switch" class="switch" aria-label=${`${nameOf(member)} is a manager`}
             checked=${shown.manager} disabled=${busy} onChange=${(event) => put({manager: event.currentTarget.checked})} />`
         : member.manager && html`<${Badge} tone="info">Manager<//>`}</td>
-      <td><${IconButton} icon="trash" label=${`Remove ${member.userId}`} onClick=${remove} disabled=${busy} /></td>
+      <td><${IconButton} icon="trash" label=${`Remove ${nameOf(member)}`} onClick=${remove} disabled=${busy} /></td>
     </tr>
     ${error && html`<tr><td colspan="4"><${ErrorNote} error=${error} /></td></tr>`}`;
 }
@@ -109,11 +119,11 @@ function Remove({path, again, member, onClose}) {
   });
   return html`<${Confirm} title="Remove from the roster?" action="Remove" danger
     busy=${busy} error=${error} onYes=${remove} onClose=${onClose}
-  ><p><${Who} member=${member} /> loses the rank, and with the next sync its role.</p><//>`;
+  ><p>${nameOf(member)} loses the rank, and with the next sync its role.</p><//>`;
 }
 
 /** First what would be done; done only when that was looked at. */
-function Sync({org, onClose}) {
+function Sync({org, members, onClose}) {
   const path = `/organizations/${org.id}/discord/sync-roles`;
   const [report, setReport] = useState(null);
   const [run, busy, error] = useAction(async (dryRun) => setReport(await send("POST", `${path}?dryRun=${dryRun}`)));
@@ -122,7 +132,8 @@ function Sync({org, onClose}) {
     setBegun(true);
     run(true);
   }
-  const touched = (report?.members ?? []).filter(isTouched);
+  const known = new Map(members.map((member) => [member.userId, member]));
+  const touched = (report?.members ?? []).filter(isTouched).map((each) => ({...known.get(each.userId), ...each}));
   const changing = touched.filter(({give, take}) => give.length + take.length > 0);
   const done = report && !report.dryRun;
   return html`<${Dialog} title=${done ? "Roles are synced" : "Sync roles"} wide onClose=${onClose} actions=${html`
@@ -135,7 +146,7 @@ function Sync({org, onClose}) {
     ${error && html`<${ErrorNote} error=${error} again=${() => run(true)} />`}
     ${report && !done && html`<p class="muted">This is what would be done. Discord lets a bot change about one role a second.</p>`}
     ${report && touched.length === 0 && html`<${Empty} icon="checkCircle" title="All have the roles of their ranks" />`}
-    ${touched.length > 0 && html`<${Table} label="Changes" head=${["Member", "Rank", "Roles"]}>
+    ${touched.length > 0 && html`<${Table} label="Changes" class="stacks" head=${["Member", "Rank", "Roles"]}>
       ${touched.map((member) => html`<tr key=${member.userId}>
         <td><${Who} member=${member} /></td>
         <td>${member.rank ?? html`<span class="muted">none</span>`}</td>
@@ -149,10 +160,8 @@ function isTouched({inServer, give, take, refused, problem}) {
   return !inServer || give.length + take.length + refused.length > 0 || problem !== null;
 }
 
-function Roles({member}) {
-  const {inServer, give, take, refused, problem} = member;
+function Roles({member: {give, take, refused, problem}}) {
   return html`<div class="row">
-    ${!inServer && html`<${Badge}>Not in the server<//>`}
     ${give.map((role) => html`<${Badge} key=${role.id} tone="good" icon="plus">${role.name}<//>`)}
     ${take.map((role) => html`<${Badge} key=${role.id} icon="minus">${role.name}<//>`)}
     ${refused.map((role) => html`<${Callout} key=${role.id} tone="warn">${role.message}<//>`)}

@@ -32,12 +32,12 @@ export function ApiTokens() {
     ${loading && html`<${Skeleton} lines=${2} tall />`}
     ${error && html`<${ErrorNote} error=${error} again=${again} />`}
     ${data && tokens.length === 0 && html`<p class="muted">There are none.</p>`}
-    ${tokens.length > 0 && html`<${Table} label="API tokens" head=${["Name", "May", "Last used", "Ends", html`<span class="out-of-sight">Revoke</span>`]}>
+    ${tokens.length > 0 && html`<${Table} label="API tokens" class="stacks" head=${["Name", "May", "Last used", "Ends", html`<span class="out-of-sight">Revoke</span>`]}>
       ${tokens.map((token) => html`<tr key=${token.id}>
         <td><span class="strong">${token.name}</span></td>
         <td><div class="row">${token.scopes.map((scope) => html`<${Badge} key=${scope}>${scope}<//>`)}</div></td>
-        <td class="nowrap"><${Time} at=${token.usedAt} /></td>
-        <td class="nowrap"><${Time} at=${token.endsAt} /></td>
+        <td class="nowrap" data-label="Used"><${Time} at=${token.usedAt} /></td>
+        <td class="nowrap" data-label="Ends"><${Time} at=${token.endsAt} /></td>
         <td><${IconButton} icon="trash" label=${`Revoke ${token.name}`} onClick=${() => setOpen({revoke: token})} /></td>
       </tr>`)}
     <//>`}

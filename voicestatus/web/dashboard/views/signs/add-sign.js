@@ -3,14 +3,18 @@
 import {html, useState} from "../../vendor/preact.js";
 import {send} from "../../api.js";
 import {useAction} from "../../hooks.js";
-import {Button, Callout, CopyButton, Dialog, ErrorNote, Form, Input, Tabs, classes} from "../../ui.js";
+import {Button, Callout, CopyButton, Dialog, ErrorNote, Form, Input, Tabs} from "../../ui.js";
 import {fieldErrors} from "../../words.js";
 import {TagPicker} from "../fleet/picker.js";
 
 /**
- * @param {{tags: Map<string, number>, onClose: () => void, onOpen: (id: string) => void}} props
+ * @param {object} props
+ * @param {string} props.path where signs dial
+ * @param {Map<string, number>} props.tags
+ * @param {() => void} props.onClose
+ * @param {(id: string) => void} props.onOpen
  */
-export function AddSign({tags, onClose, onOpen}) {
+export function AddSign({path, tags, onClose, onOpen}) {
   const [way, setWay] = useState("self");
   const [made, setMade] = useState(null);
   if (made !== null) {
@@ -27,11 +31,11 @@ export function AddSign({tags, onClose, onOpen}) {
       {id: "self", label: "By itself"},
       {id: "hand", label: "By hand"},
     ]} />
-    ${way === "self" ? html`<${ByItself} />` : html`<${ByHand} tags=${tags} onMade=${setMade} onClose=${onClose} />`}
+    ${way === "self" ? html`<${ByItself} path=${path} />` : html`<${ByHand} tags=${tags} onMade=${setMade} onClose=${onClose} />`}
   <//>`;
 }
 
-function ByItself() {
+function ByItself({path}) {
   return html`
     <div class="way">
       <h3>With nothing on it yet</h3>
@@ -41,10 +45,10 @@ function ByItself() {
     <div class="way">
       <h3>With the firmware on it</h3>
       <p class="muted">Open the sign's portal, or send it its settings over USB. It is listed here as soon as it dials in.</p>
-      <${CopyLine} label="Server" text=${deviceAddress()} />
+      <${CopyLine} label="Server" text=${deviceAddress(path)} />
       <p class="muted small">
-        Token: the one that <code>ESP_AUTH_TOKEN</code> has. The page does not know it. A new sign
-        gets one of its own when it first connects.
+        Token: the one that <code>ESP_AUTH_TOKEN</code> has, which the page does not know; or a one-use
+        token: <a href="/flash">Flash</a> makes them. The sign gets one of its own when it first connects.
       </p>
     </div>`;
 }
@@ -77,19 +81,19 @@ export function TokenOnce({token, children}) {
     <${Callout} tone="warn" title="This token is shown once">
       <p>${children ?? "Type it into the sign's portal, in the field of the token, or send it over USB. The server keeps no copy of it."}</p>
     <//>
-    <${CopyLine} label="Token" text=${token} secret />
-    <${CopyLine} label="Over USB" text=${`CONFIG:${JSON.stringify({authToken: token})}`} secret />`;
+    <${CopyLine} label="Token" text=${token} />
+    <${CopyLine} label="Over USB" text=${`CONFIG:${JSON.stringify({authToken: token})}`} />`;
 }
 
 /** A line to be copied. */
-export function CopyLine({label, text, secret}) {
+export function CopyLine({label, text}) {
   return html`<div class="copy-line">
     <span class="legend">${label}</span>
-    <code class=${classes(secret && "secret")} tabindex="0">${text}</code>
+    <code tabindex="0">${text}</code>
     <${CopyButton} small text=${text} />
   </div>`;
 }
 
-function deviceAddress() {
-  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+function deviceAddress(path) {
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
 }

@@ -6,6 +6,7 @@ import {get} from "../../api.js";
 const CATEGORY = 4;
 const VOICE = new Set([2, 13]);
 const MOST_GUILDS = 12;
+const MOST_CHANNELS = 25;
 
 /**
  * @typedef {Record<"guilds" | "categories" | "channels" | "users" | "roles",
@@ -59,15 +60,16 @@ export function namesOf(directory) {
 
 /**
  * @param {Map<string, object>} guilds of the live channel
- * @returns {Directory} with roles and people where the server tells of them
+ * @param {boolean} whole with roles and people, where the server tells of them
+ * @returns {Directory}
  */
-export function useDirectory(guilds) {
+export function useDirectory(guilds, whole) {
   const [more, setMore] = useState(new Map());
-  const ids = [...guilds.keys()].slice(0, MOST_GUILDS).join(" ");
+  const ids = whole ? [...guilds.keys()].slice(0, MOST_GUILDS).join(" ") : "";
   useEffect(() => {
     let wanted = true;
     for (const id of ids.split(" ").filter(Boolean)) {
-      ask(id).then((told) => wanted && setMore((before) => new Map(before).set(id, told)));
+      ask(guilds.get(id)).then((told) => wanted && setMore((before) => new Map(before).set(id, told)));
     }
     return () => {
       wanted = false;
@@ -77,11 +79,13 @@ export function useDirectory(guilds) {
 }
 
 /** Without them ids are typed: a rule can be written all the same. */
-async function ask(guild) {
+async function ask({id, channels}) {
+  // Of these channels alone: for all of them Discord would be asked what was written.
+  const voice = channels.filter(({type}) => VOICE.has(type)).slice(0, MOST_CHANNELS);
+  const query = voice.map((channel) => channel.id).join(",");
   const [roles, activity] = await Promise.all([
-    get(`/discord/${guild}/roles`).catch(() => []),
-    get(`/discord/${guild}/activity`).catch(() => ({})),
+    get(`/discord/${id}/roles`).catch(() => []),
+    query ? get(`/discord/${id}/activity?channelIds=${query}`).catch(() => ({})) : {},
   ]);
-  const channels = activity.voiceChannels ?? [];
-  return {roles: roles.roles ?? roles, people: channels.flatMap(({members}) => members)};
+  return {roles, people: (activity.voiceChannels ?? []).flatMap(({members}) => members)};
 }

@@ -10,8 +10,6 @@ import {ago} from "../../words.js";
 import {signalOf, stateOf} from "./fleet.js";
 import {SignLamp, SignalBars} from "./lamp.js";
 
-/** As signs.css has it. */
-const ROW = {desk: 58, phone: 84};
 const BEYOND = 8;
 
 const HEAD = [
@@ -156,12 +154,12 @@ function useHeldFocus(box) {
 
 /** Which rows are on the screen, with some above and below. */
 function useWindow(box, length) {
-  const [seen, setSeen] = useState({first: 0, end: 40, row: ROW.desk});
+  const [seen, setSeen] = useState({first: 0, end: 40, row: 58});
   useLayoutEffect(() => {
     let frame = 0;
     const look = () => {
       frame = 0;
-      const row = box.current.closest(".fleet").offsetWidth < 640 ? ROW.phone : ROW.desk;
+      const row = parseFloat(getComputedStyle(box.current).getPropertyValue("--row"));
       const above = -box.current.getBoundingClientRect().top;
       // In steps, so that a small scroll draws nothing anew.
       const first = Math.max(0, Math.floor(above / row / BEYOND) * BEYOND - BEYOND);

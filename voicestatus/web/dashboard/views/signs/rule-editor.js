@@ -22,7 +22,7 @@ export function RuleEditor({device, path, directory, onEdited}) {
   const [draft, setDraft] = useState(() => draftOf(device.rule));
   const [text, setText] = useState(null);
   const read = text === null ? {rule: ruleOf(draft), problem: ""} : readRule(text);
-  const {told, error, current} = useDryRun(read.rule);
+  const {told, error, current} = useDryRun(read.rule, directory);
   const edited = read.rule === null || !sameOrWrong(read.rule, device.rule ?? {});
   useEffect(() => onEdited(edited), [edited]);
   useEffect(() => () => onEdited(false), []);
@@ -48,7 +48,9 @@ export function RuleEditor({device, path, directory, onEdited}) {
 
   return html`<div class="rule-editor">
     <div class="pills" role="group" aria-label="How to edit">
-      <button type="button" class="pill" aria-pressed=${String(text === null)} disabled=${!fits} onClick=${showForm}>Form</button>
+      <button
+        type="button" class="pill" aria-pressed=${String(text === null)} disabled=${!fits} onClick=${showForm}
+      >Form</button>
       <button type="button" class="pill" aria-pressed=${String(text !== null)} onClick=${showText}>JSON</button>
     </div>
     ${text === null
@@ -59,8 +61,8 @@ export function RuleEditor({device, path, directory, onEdited}) {
           error=${read.problem || (problem.message && `${problem.key ? `${problem.key}: ` : ""}${problem.message}`)}
         />`}
     <div class="rule-result">
-      ${error && text === null && html`<p class="wrong-note" role="alert">${problem.key
-        ? `Not yet: ${problem.key} ${lower(problem.message)}`
+      ${error && text === null && html`<p class="wrong-note" role="alert">${problem.field
+        ? "A field above is not right yet."
         : problem.message}</p>`}
       ${!error && told && html`<div class=${classes("rule-told", !current && "dimmed")}>
         <${Verdict} told=${told} lead=${edited ? "With this rule it would be, now" : "With its rule it is, now"} />
@@ -70,7 +72,8 @@ export function RuleEditor({device, path, directory, onEdited}) {
       <div class="row end">
         ${device.rule !== null && !edited && html`<${Button} kind="quiet" onClick=${() => reset(null)}>Clear<//>`}
         ${edited && html`<${Button} kind="quiet" onClick=${() => reset(device.rule)}>Discard<//>`}
-        <${Button} kind="primary" busy=${saving} disabled=${!edited || !current || Boolean(error)} onClick=${save}>Save the rule<//>
+        <${Button} kind="primary" busy=${saving} disabled=${!edited || !current || Boolean(error)}
+          onClick=${save}>Save the rule<//>
       </div>
     </div>
   </div>`;
@@ -83,8 +86,11 @@ function Besides({told}) {
   return words.length > 0 && html`<p class="muted small">${words.join("; ")}.</p>`;
 }
 
-/** Try a rule whenever it is another one; `current`: what is told is of this one. */
-function useDryRun(rule) {
+/**
+ * Try a rule whenever it, or who is in voice, is different (`stir`); `current`: what is told
+ * is of this rule.
+ */
+function useDryRun(rule, stir) {
   const [state, setState] = useState({of: "", told: null, error: null});
   const text = rule === null ? "" : JSON.stringify(rule);
   const first = useRef(true);
@@ -105,7 +111,7 @@ function useDryRun(rule) {
       clearTimeout(timer);
       stop.abort();
     };
-  }, [text]);
+  }, [text, stir]);
   return {told: state.told, error: state.error, current: state.of === text && text !== ""};
 }
 
@@ -115,8 +121,4 @@ function sameOrWrong(rule, saved) {
   } catch {
     return false; // no list where there should be one: the server says so
   }
-}
-
-function lower(text) {
-  return text.charAt(0).toLowerCase() + text.slice(1);
 }

@@ -20,11 +20,11 @@ const EXCLUDED = {
 };
 
 const PENDING = {
-  onDelay: "goes on when this has lasted",
-  offDelay: "goes off when this has lasted",
-  minOn: "stays on for at least",
-  unknown: "goes dark unless Discord is back in",
-  quiet: "quiet hours last for another",
+  onDelay: (left) => `goes on in ${left}, if enough of them stay`,
+  offDelay: (left) => `goes off in ${left}, if nobody comes`,
+  minOn: (left) => `stays on for ${left} at least`,
+  unknown: (left) => `goes dark in ${left}, if Discord is not back`,
+  quiet: (left) => `quiet hours last for another ${left}`,
 };
 
 const KNOWLEDGE = {
@@ -90,7 +90,8 @@ export function explained(told) {
       return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
     }),
     pending: told.pending.map(({kind, remainingS}) => {
-      return `${PENDING[kind] ?? kind} ${span(Math.ceil(remainingS))}`;
+      const left = span(Math.ceil(remainingS));
+      return PENDING[kind]?.(left) ?? `${kind}: ${left}`;
     }),
     guilds: Object.entries(told.guilds).map(([state, n]) => {
       return `${count(n, "server")} ${KNOWLEDGE[state] ?? state}`;

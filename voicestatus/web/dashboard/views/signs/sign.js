@@ -29,7 +29,8 @@ export function SignSheet({device, live, light, tags, onClose, onRenamed}) {
   const [tab, setTab] = useState("why");
   const [edited, setEdited] = useState(false);
   const [asking, setAsking] = useState(null);
-  const directory = useDirectory(live.guilds);
+  const named = device.rule?.users || device.rule?.roles;
+  const directory = useDirectory(live.guilds, tab === "rule" || Boolean(named));
   const close = () => (edited ? setAsking("leave") : onClose());
   const path = `/devices/${encodeURIComponent(device.id)}`;
   const name = device.name || device.id;
