@@ -30,6 +30,8 @@ PEOPLE = {
     "yuki tanaka": ("Games", {}),
     "sam": ("Town Hall", {}),
 }
+SIZES = {Chip.ESP8266: 65_536, Chip.ESP32: 1_802_240, Chip.ESP32C3: 1_736_704}
+"""The large ones keep signs with a slow link busy until all pictures are taken."""
 OVERVIEW = ("Lounge", "Workshop", "Town Hall", "Games", "general", "off-topic")
 SAID = (
     (
@@ -85,26 +87,23 @@ def populate(town: Any) -> None:
     town.signs(
         *("--count", "22", "--v2", "--legacy", "9", "--own-addresses"),
         *("--status-every", "1", "--updates", "--update-key", public),
-        *("--bad-build", "21", "--seed", "3"),
+        *("--bad-build", "21", "--seed", "3", "--slow", "30"),
     )
     town.signs("--count", "2", "--v2", "--seed", "4", "--duration", "3")
-    ids = [each["id"] for each in devices(town, 22) if each["enrolled"]]
+    ids = until(lambda: enrolled(town), lambda ids: len(ids) == len(SIGNS))
     for device, (name, tag, rule) in zip(sorted(ids), SIGNS, strict=False):
         change = {"name": name, "tags": [tag], **({"rule": rule} if rule else {})}
         town.api("PATCH", f"/devices/{device}", change)
 
 
-def devices(town: Any, count: int) -> Any:
-    """Wait until so many are known."""
-    return until(
-        lambda: town.api("GET", "/devices")["devices"], lambda d: len(d) >= count
-    )
+def enrolled(town: Any) -> list[str]:
+    """Return the ids of the signs that stay and can be given a name."""
+    signs = town.api("GET", "/devices")["devices"]
+    return [each["id"] for each in signs if each["id"].startswith("sim-3-")]
 
 
-def until(
-    ask: Callable[[], Any], good: Callable[[Any], bool], within_s: float = 60
-) -> Any:
-    deadline = time.monotonic() + within_s
+def until(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
+    deadline = time.monotonic() + 120
     while not good(answer := ask()):
         assert time.monotonic() < deadline, answer
         time.sleep(0.1)
@@ -117,14 +116,13 @@ def gather(town: Any) -> None:
     told = town.api("GET", f"/discord/{GUILD}/channels")
     channels = {each["name"]: each["id"] for each in told}
     ids = {name: str(int(GUILD) + 100 + n) for n, name in enumerate(PEOPLE)}
-    for n in range(60):
-        user = {"guild": GUILD, "user": ids["theo"], "name": "theo"}
-        town.discord.control(
-            "voice", **user, channel=None if n % 2 else channels["Lounge"]
-        )
+    theo = {"guild": GUILD, "user": ids["theo"], "name": "theo"}
+    for _ in range(30):  # lights that go on and off are what Health counts
+        town.discord.control("voice", **theo, channel=channels["Lounge"])
+        town.discord.control("voice", **theo, channel=None)
     for name, (room, how) in PEOPLE.items():
-        user = {"guild": GUILD, "user": ids[name]}
-        town.discord.control("voice", **user, channel=channels[room], name=name, **how)
+        user = {"guild": GUILD, "user": ids[name], "name": name}
+        town.discord.control("voice", **user, channel=channels[room], **how)
     for room, name, words in SAID:
         message = {"channel": channels[room], "user": ids[name], "content": words}
         town.discord.control("messages", **message)
@@ -140,39 +138,25 @@ def ship(town: Any, folder: Path) -> None:
     }
     old = publish(town, folder, Chip.ESP8266, 19)
     bad = publish(town, folder, Chip.ESP8266, 21)
-    quick = {"gate": {"stayS": 0.5}, "ratePerMinute": 6000}
     at_once = [{"count": 1, "soakS": 0.5}, {"percent": 100, "soakS": 0.5}]
-    roll(
-        town,
-        {"releases": [old], "name": "Softer light", "stages": at_once, **quick},
-        "finished",
-    )
-    halted = roll(
-        town,
-        {"releases": [bad], "name": "New radio", "stages": at_once, **quick},
-        "halted",
-    )
-    town.api("POST", f"/firmware/rollouts/{halted}/abort")
-    slowly = [
-        {"count": 1, "soakS": 0.5},
-        {"percent": 50, "soakS": 540},
-        {"percent": 100, "soakS": 600},
-    ]
-    plan = {
-        "releases": [*good.values()],
-        "name": "Quiet hours",
-        "stages": slowly,
-        **quick,
-    }
-    rollout = town.api("POST", "/firmware/rollouts", plan)["id"]
-    path = f"/firmware/rollouts/{rollout}"
-    until(lambda: town.api("GET", path), lambda r: r["stage"] == 1 and r["soakUntil"])
+    ended = roll(town, "Softer light", [old], at_once)
+    until(ended, lambda rollout: rollout["status"] == "finished")
+    bad_one = roll(town, "New radio", [bad], at_once)
+    halted = until(bad_one, lambda rollout: rollout["status"] == "halted")
+    town.api("POST", f"/firmware/rollouts/{halted['id']}/abort")
+    slowly = [{"count": 2, "soakS": 0.5}, {"percent": 75, "soakS": 600}, *at_once[1:]]
+    until(roll(town, "Quiet hours", [*good.values()], slowly), under_way)
+
+
+def under_way(rollout: Any) -> bool:
+    counts = rollout["counts"]
+    return bool(counts.get("confirmed", 0) > 2 and counts.get("fetching"))
 
 
 def publish(town: Any, folder: Path, chip: Chip, build: int) -> str:
     title, version = chip.title.lower().replace("-", ""), f"1.5.{build - 19}"
     image = folder / f"{title}-{build}.bin"
-    image.write_bytes(make_image(chip, 412_672, version=version, build=build))
+    image.write_bytes(make_image(chip, SIZES[chip], version=version, build=build))
     town.command(
         *("sign", str(image), "--key", town.key, "--chip", title),
         *("--version", version, "--build", str(build)),
@@ -186,11 +170,14 @@ def publish(town: Any, folder: Path, chip: Chip, build: int) -> str:
     return str(release)
 
 
-def roll(town: Any, plan: dict[str, object], status: str) -> str:
-    rollout = town.api("POST", "/firmware/rollouts", plan)["id"]
-    path = f"/firmware/rollouts/{rollout}"
-    until(lambda: town.api("GET", path), lambda r: r["status"] == status)
-    return str(rollout)
+def roll(
+    town: Any, name: str, releases: list[str], stages: list[dict[str, float]]
+) -> Callable[[], Any]:
+    """Begin a rollout; return what tells how far it is."""
+    plan = {"name": name, "releases": releases, "stages": stages}
+    quick = {"gate": {"stayS": 0.5}, "ratePerMinute": 6000}
+    rollout = town.api("POST", "/firmware/rollouts", plan | quick)["id"]
+    return lambda: town.api("GET", f"/firmware/rollouts/{rollout}")
 
 
 def take(page: Page, name: str) -> None:
@@ -208,8 +195,15 @@ def test_pictures(open_page: Callable[..., Page], town: Any, look: str) -> None:
     take(page, f"sign-in-{look}")
     page.get_by_role("link", name="Continue with Discord").click()
     page.get_by_text("Recent messages").wait_for()
+    page.goto("/firmware")
+    page.get_by_role("button", name="Quiet hours").wait_for()
+    take(page, f"firmware-{look}")
+    page.get_by_role("button", name="Quiet hours").click()
+    take(page, f"rollout-{look}")
+    page.goto("/")
+    page.get_by_text("Recent messages").wait_for()
     take(page, f"overview-{look}")
-    for view in ("signs", "firmware", "flash", "system", "settings", "privacy"):
+    for view in ("signs", "flash", "system", "settings", "privacy"):
         page.goto(f"/{view}")
         page.get_by_role("heading", level=1).wait_for()
         take(page, f"{view}-{look}")
@@ -221,16 +215,13 @@ def test_pictures(open_page: Callable[..., Page], town: Any, look: str) -> None:
     page.get_by_text("With this rule it would be, now").wait_for()
     take(page, f"rule-{look}")
     page.goto("/firmware")
-    page.get_by_role("button", name="Quiet hours").click()
-    take(page, f"rollout-{look}")
-    page.goto("/firmware")
     page.get_by_role("button", name="Roll out", exact=True).first.click()
     page.get_by_role("dialog").get_by_role("checkbox").first.check()
     page.get_by_role("button", name="Next: Signs").click()
     page.get_by_role("button", name="Next: Pace").click()
     take(page, f"wizard-{look}")
     page.set_viewport_size(PHONE)
-    for view in ("", "signs", "firmware"):
+    for view in ("", "signs"):
         page.goto(f"/{view}")
         page.get_by_role("heading", level=1).wait_for()
         take(page, f"phone-{view or 'overview'}-{look}")

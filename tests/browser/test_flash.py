@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from voicestatus.core.chip import Chip
-from voicestatus.simulator.images import make_image
+from voicestatus.simulator.images import make_image, make_merged
 
 SIGN = """
 // A sign on a serial port, as far as Improv and the console go.
@@ -63,7 +63,13 @@ Object.defineProperty(navigator, "serial", {value: {
 
 @pytest.fixture
 def release(town: Any) -> str:
-    """Publish one for an ESP8266."""
+    """Publish one for an ESP8266, and a lower build for an ESP32."""
+    esp32 = make_image(Chip.ESP32, 65_536, version="1.4.0", build=14)
+    (town.folder / "esp32.bin").write_bytes(esp32)
+    (town.folder / "merged.bin").write_bytes(make_merged(Chip.ESP32, esp32))
+    said = ("--version", "1.4.0", "--build", "14", "--chip", "esp32")
+    town.command("sign", "esp32.bin", "--key", town.key, *said)
+    town.command("publish", "esp32.bin", "--flash", "merged.bin")
     image = make_image(Chip.ESP8266, 200_000, version="1.5.0", build=15)
     (town.folder / "sign.bin").write_bytes(image)
     said = ("--version", "1.5.0", "--build", "15", "--chip", "esp8266")
@@ -81,7 +87,9 @@ def test_a_sign_is_found_on_the_port_told_what_it_needs_and_comes_in(
     page = as_admin()
     page.add_init_script(SIGN)
     page.goto("/flash")
-    expect(page.get_by_label("Release", exact=True)).to_contain_text(release)
+    choice = page.get_by_label("Release", exact=True)
+    expect(choice).to_contain_text(release)
+    expect(choice.locator("optgroup[label=ESP32]")).to_contain_text("1.4.0 · build 14")
     assert serious(page) == []
 
     # No port is chosen; then one is, and the sign there is known by Improv.

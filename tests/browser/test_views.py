@@ -76,7 +76,7 @@ def outside(page: Page) -> list[str]:
 
 
 def test_the_main_actions_are_reached_with_the_keyboard_alone(
-    as_admin: Callable[..., Page],
+    as_admin: Callable[..., Page], serious: Callable[..., list[str]]
 ) -> None:
     page = as_admin("/")
     settled(page, "/")
@@ -97,7 +97,12 @@ def test_the_main_actions_are_reached_with_the_keyboard_alone(
     expect(page.get_by_role("link", name="Sim 1")).to_be_focused()
     page.keyboard.press("Enter")
     opened = page.get_by_role("dialog", name="Sim 1")
-    expect(opened).to_be_visible()
+    expect(opened.get_by_text("On: 1 counts.")).to_be_visible()
+    assert not serious(page)
+    opened.get_by_role("tab", name="Why it shows this").focus()
+    page.keyboard.press("ArrowRight")
+    expect(opened.get_by_role("button", name="Save the rule")).to_be_visible()
+    assert not serious(page)
     page.keyboard.press("Escape")
     expect(opened).to_have_count(0)
     expect(page.get_by_role("link", name="Sim 1")).to_be_focused()
@@ -131,6 +136,19 @@ def test_what_cannot_be_loaded_says_so_and_loads_at_a_second_try(
     page.unroute("**/api/v1/me")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("1 person in voice")
+
+
+def test_a_theme_that_was_chosen_outlives_the_page(
+    as_admin: Callable[..., Page],
+) -> None:
+    page = as_admin("/privacy", color_scheme="light")
+    ink = "getComputedStyle(document.body).color"
+    black = page.evaluate(ink)
+    page.get_by_role("button", name="Account").click()
+    page.get_by_role("menuitemradio", name="Dark").click()
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate(ink) != black
 
 
 def test_the_first_look_costs_little_and_the_second_next_to_nothing(

@@ -49,6 +49,19 @@ def test_one_that_is_there_already_is_no_error(
     assert "It is as it was" in result.stderr
 
 
+def test_what_starts_it_on_a_blank_chip_is_sent_behind_it(
+    cli: Any, api: Any, image: Path, make_release: Any
+):
+    api.answer("POST", PATH, 201, make_release("x"))
+    merged = image.with_name("merged.bin")
+    merged.write_bytes(b"\xff" * 4096 + image.read_bytes())
+    cli.done("publish", str(image), "--flash", str(merged))
+    ((_, _, body),) = api.asked
+    _, _, behind = body.partition(b'name="image"')
+    _, _, flash = behind.partition(b'name="flash"; filename="flash"\r\n\r\n')
+    assert flash.startswith(merged.read_bytes() + b"\r\n--")
+
+
 def test_json_is_the_release(cli: Any, api: Any, image: Path, make_release: Any):
     api.answer("POST", PATH, 201, make_release("x"))
     told = cli.done("publish", str(image), "--json")
@@ -106,7 +119,7 @@ def test_what_is_refused_early_is_not_sent_to_its_end(tmp_path: Path):
         thread.start()
         sent: list[int] = []
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        form = Form({}, "image", file)
+        form = Form({}, {"image": file})
         with pytest.raises(Exception, match="No, thanks"):
             Server(url, "t").send_form("/firmware/releases", form, sent.append)
         done.set()
@@ -115,13 +128,13 @@ def test_what_is_refused_early_is_not_sent_to_its_end(tmp_path: Path):
 
 
 def test_a_form_is_as_long_as_it_says(image: Path):
-    form = Form({"a": b"1", "b": b""}, "image", image)
+    form = Form({"a": b"1", "b": b""}, {"image": image, "flash": image})
     assert sum(map(len, form)) == form.size_bytes
     assert max(map(len, form)) <= 65_536
 
 
 def test_a_file_that_shrinks_meanwhile_is_not_published(image: Path):
-    form = Form({}, "image", image)
+    form = Form({}, {"image": image})
     image.write_bytes(b"\xe9")
     with pytest.raises(Exception, match="became shorter"):
         list(form)

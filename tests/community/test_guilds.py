@@ -307,6 +307,7 @@ def test_no_more_answers_are_kept_than_it_may(clock):
         ),
         (errors.MaximumInvites(400, 30016, "no"), "INVITE_LIMIT", {}),
         (errors.DiscordBusy(429, 1.2), "DISCORD_UNAVAILABLE", {"retryAfterS": 2}),
+        (errors.DiscordBusy(429, 0.0), "DISCORD_UNAVAILABLE", {"retryAfterS": 1}),
         (errors.DiscordBusy(500, 0.0), "DISCORD_UNAVAILABLE", {}),
         (errors.TooManyRefusals(60.0), "DISCORD_UNAVAILABLE", {"retryAfterS": 60}),
         (errors.DiscordRefused(400, 7, "no"), "DISCORD_ERROR", {"discordCode": 7}),

@@ -123,13 +123,14 @@ class Discord:
 class Club:
     """The organization of one server, whose members ask for invites."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, told: bool = True) -> None:
         self.clock, store = Clock(), MemoryStore()
         store.startService()
         self.discord, self.hub = Discord(self.clock), Hub(Presence())
-        self.hub.apply(SessionBegan(0, ME, frozenset({GUILD})))
         channels = tuple(Channel(id_, f"{id_}", kind) for id_, kind in KINDS.items())
-        self.hub.apply(GuildArrived(0, GUILD, "The Guild", None, channels, ()))
+        if told:
+            self.hub.apply(SessionBegan(0, ME, frozenset({GUILD})))
+            self.hub.apply(GuildArrived(0, GUILD, "The Guild", None, channels, ()))
         guilds = Guilds(self.hub, self.discord, self.clock, self.clock.seconds)
         self.organizations = Organizations(
             store, self.hub, guilds, self._wall, lambda: "x"
@@ -422,3 +423,11 @@ def test_only_discords_word_that_somebody_is_no_member_means_no(
 def test_without_a_server_nobody_can_say_who_is_inside(club: Club):
     now(club.organizations.create("Raiders", None, lambda _: ()))
     assert now(club.invites.inside(club.of("ox"), ANN)) is Unsure.NO_SERVER
+
+
+def test_until_discord_names_its_servers_the_bot_is_not_said_to_be_gone(club: Club):
+    organization, young = club.of(), Club(told=False)
+    assert now(young.invites.inside(organization, ANN)) is Unsure.UNKNOWN
+    with pytest.raises(Refusal) as caught:
+        now(young.invites.invite(organization, ANN))
+    assert caught.value.code == "DISCORD_UNAVAILABLE"

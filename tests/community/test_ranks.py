@@ -310,6 +310,20 @@ def test_who_signs_in_or_joins_is_synced_if_they_are_on_the_roster(club: Club):
     assert (club.discord.roles[COY], club.discord.roles[99]) == ({RAIDER}, {OFFICER})
 
 
+def test_a_sign_in_reads_no_whole_roster(club: Club):
+    listed: list[str] = []
+    read = club.store.list
+
+    async def watched(kind: str, parent: str | None = None) -> Any:
+        listed.append(kind)
+        return await read(kind, parent)
+
+    club.store.list = watched
+    club.ranks.signed_in(ANN)
+    assert club.discord.roles[ANN] == {OTHER, RAIDER}
+    assert "organization-member" not in listed
+
+
 def test_what_nobody_waits_for_fails_with_a_line_in_the_log(club: Club):
     club.discord.errors = {("GET", ANN, 0): DiscordUnreachable("no answer")}
     with capturedLogs() as logged:

@@ -16,6 +16,7 @@ from voicestatus.community.voice_events import (
     Audience,
     VoiceSight,
     event_for,
+    marks_for,
     move_of,
 )
 from voicestatus.community.voice_stream import LINGERS_S, View, VoiceStreams
@@ -97,6 +98,51 @@ def test_who_is_muted_or_renamed_has_not_moved() -> None:
         assert move_of(change, CHANNELS, {}) is None
 
 
+def marks(before: Voice | None, after: Voice | None, sees: Any = None) -> Any:
+    """Return what is told of how somebody is after a change, as JSON."""
+    change = VoiceChanged(GUILD, ADA, before, after)
+    move = move_of(change, CHANNELS, {})
+    told = None if move is None else event_for(move, sees)
+    found = marks_for(change, told, CHANNELS, sees)
+    return None if found is None else json.loads(msgspec.json.encode(found))
+
+
+def test_how_somebody_is_is_told_as_the_members_are() -> None:
+    muted = at(LOUNGE, self_mute=True, streaming=True)
+    assert marks(at(LOUNGE), muted) == {
+        "userId": "21",
+        "displayName": "Ada",
+        "avatarUrl": None,
+        "selfMute": True,
+        "selfDeaf": False,
+        "streaming": True,
+        "video": False,
+        "suppressed": False,
+        "bot": False,
+        "speaking": None,
+        "guildId": "1",
+        "channelId": "11",
+    }
+    renamed = marks(at(LOUNGE), Voice(ADA, LOUNGE, name="Lady Ada", avatar_url="u"))
+    assert (renamed["displayName"], renamed["avatarUrl"]) == ("Lady Ada", "u")
+    assert marks(muted, at(LOUNGE))["selfMute"] is False
+
+
+def test_what_an_event_says_already_and_what_nobody_sees_is_not_told_again() -> None:
+    muted = at(LOUNGE, self_mute=True)
+    assert marks(None, at(LOUNGE)) is marks(at(LOUNGE), at(GAMES)) is None
+    assert marks(muted, at(GAMES, self_mute=True)) is marks(muted, None) is None
+    assert marks(at(STAGE, suppress=True), at(LOUNGE)) is None
+    assert marks(at(LOUNGE), at(LOUNGE, roles=frozenset({5}))) is None
+    assert marks(at(SECRET), at(SECRET, self_mute=True), frozenset({LOUNGE})) is None
+    assert marks(None, muted)["selfMute"] is True
+    assert marks(None, at(LOUNGE, bot=True))["bot"] is True
+    assert marks(at(LOUNGE), at(STAGE, suppress=True))["suppressed"] is True
+    from_secret = at(SECRET, self_mute=True), muted, frozenset({LOUNGE})
+    assert marks(*from_secret)["selfMute"] is True
+    assert marks(*from_secret[:2]) is None
+
+
 def test_of_what_an_audience_may_not_see_nothing_is_told() -> None:
     sees = frozenset({LOUNGE, GAMES})
     joined, left = seen(SECRET, LOUNGE, sees), seen(LOUNGE, SECRET, sees)
@@ -135,6 +181,7 @@ class Page:
         self.snapshots = 0
         self.last_id = self.state = ""
         self.inside: dict[str, str] = {}
+        self.how: dict[str, Any] = {}
         self.actions: list[str] = []
         self.ended = False
         self.open()
@@ -153,22 +200,30 @@ class Page:
             if event == "snapshot":
                 self.snapshots += 1
                 self.state = data["state"]
-                self.inside = {
-                    member["userId"]: channel["id"]
-                    for channel in data["voiceChannels"]
-                    for member in channel["members"]
-                }
+                told = data["voiceChannels"]
+                self.inside = {m["userId"]: c["id"] for c in told for m in c["members"]}
+                self.how = {m["userId"]: how(m) for c in told for m in c["members"]}
                 continue
             assert id_ not in self.heard
             self.heard.append(id_)
             if event == "state":
                 self.state = data["state"]
+            elif event == "marks":
+                assert self.inside[data["userId"]] == data["channelId"]
+                self.how[data["userId"]] = how(data)
             elif data["action"] == "leave":
                 self.inside.pop(data["userId"], None)
+                self.how.pop(data["userId"], None)
                 self.actions.append("leave")
             else:
+                known = self.how.get(data["userId"]) or how({})
+                self.how[data["userId"]] = known | {"suppressed": False}
                 self.inside[data["userId"]] = data["channelId"]
                 self.actions.append(data["action"])
+
+
+def how(member: Any) -> dict[str, bool]:
+    return {mark: member.get(mark, False) for mark in ("selfMute", "suppressed")}
 
 
 def messages(text: bytes) -> Iterator[tuple[str, str, Any]]:
@@ -198,7 +253,7 @@ class World:
     def do(self, step: Any) -> None:
         match step:
             case "go", channel, user, mute:
-                self.go(channel, user, self_mute=mute)
+                self.go(channel, user, self_mute=mute, suppress=channel == STAGE)
             case "delete", channel:
                 self.hub.apply(ChannelDeleted(GUILD, channel))
             case "upsert", channel, hidden:
@@ -324,10 +379,10 @@ def test_whatever_happens_a_page_knows_the_truth(steps: Any, sees: Any) -> None:
             page.close() if away else page.open()
         if not away:
             guild = world.hub.presence.guilds[GUILD]
-            truth = {
-                member.user_id: channel.id
-                for channel in voice_channels(guild, sees)
-                for member in channel.members
-            }
+            shown = json.loads(msgspec.json.encode(voice_channels(guild, sees)))
+            truth = {m["userId"]: c["id"] for c in shown for m in c["members"]}
             assert (page.inside, page.state) == (truth, guild.knowledge.value)
+            assert page.how == {
+                m["userId"]: how(m) for c in shown for m in c["members"]
+            }
     world.streams.stopService()

@@ -1,20 +1,27 @@
 """A file for the whole flash memory: what starts the release, or a clear refusal."""
 
 import hashlib
+import re
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voicestatus.core.chip import Chip
-from voicestatus.core.merged import BOOT_LOADER_AT, Merged, MergedReader, Part
-from voicestatus.core.partitions import FlashRefused
+from voicestatus.core.merged import (
+    BOOT_LOADER_AT,
+    Merged,
+    MergedReader,
+    Part,
+    check_merged,
+)
+from voicestatus.core.partitions import Code, FlashRefused
 from voicestatus.simulator.images import make_boot_loader, make_image, make_merged
 
 SIZE = 8192
@@ -33,12 +40,14 @@ def read(judge: Judge) -> Callable[..., Merged]:
     images = {app: judge(app) for app in APPS.values()}
 
     def read(data: bytes, app: bytes, pieces: Iterable[int] = (), **how: Any) -> Merged:
-        reader, at = MergedReader(images[app], **how), 0
+        reader, at = MergedReader(**how), 0
         for size in pieces:
             reader.feed(data[at : at + size])
             at += size
         reader.feed(data[at:])
-        return reader.finish()
+        merged = reader.finish()
+        check_merged(merged, images[app])
+        return merged
 
     return read
 
@@ -79,12 +88,14 @@ def test_what_starts_a_blank_chip_is_kept_and_nothing_else(read: Judge, chip: Ch
     spoilt = changed(data, 0x9000, b"wifi password" * 100) + b"another program"
     for merged in (read(data, app), read(spoilt, app)):
         assert merged == Merged(
+            chip,
             (
                 Part(boot_at, make_boot_loader(chip)),
                 Part(0x8000, data[0x8000:0x8C00]),
                 Part(0xE000, data[0xE000:0x10000]),
             ),
             0x10000,
+            hashlib.sha256(app).hexdigest(),
         )
 
 
@@ -111,7 +122,11 @@ def test_a_table_decides_which_program_is_started(read: Judge, refused: Judge):
         (APPS[Chip.ESP32], "FLASH_BOOT_LOADER"),
         (WHOLE[Chip.ESP32][0x1000:], "FLASH_BOOT_LOADER"),
         (WHOLE[Chip.ESP32S2], "FLASH_CHIP"),
-        (WHOLE[Chip.ESP32C3], "FLASH_BOOT_LOADER"),
+        (WHOLE[Chip.ESP32C3], "FLASH_CHIP"),
+        (
+            changed(WHOLE[Chip.ESP32], 0x1000, make_boot_loader(Chip.ESP32C3)),
+            "FLASH_BOOT_LOADER",
+        ),
         (changed(WHOLE[Chip.ESP32], 0x1000, APPS[Chip.ESP32]), "FLASH_BOOT_LOADER"),
         (changed(WHOLE[Chip.ESP32], 0x7FFF, b"\0"), "FLASH_BOOT_LOADER"),
         (changed(WHOLE[Chip.ESP32], 0x8000, b"\xff" * 0xC00), "FLASH_TABLE"),
@@ -119,6 +134,7 @@ def test_a_table_decides_which_program_is_started(read: Judge, refused: Judge):
         (with_table(*[NVS] * 95), "FLASH_TABLE"),
         (with_table(*[NVS] * 96, md5=False), "FLASH_TABLE"),
         (with_table(NVS, OTADATA), "FLASH_TABLE"),
+        (with_table((1, 0, 0xE000, 0x1000), APP0), "FLASH_TABLE"),
         (with_table(NVS, APP0, (1, 0, 0x200000, 0x2000)), "FLASH_TRUNCATED"),
         (with_table((1, 2, 0x8000, 0x1000), APP0), "FLASH_TABLE"),
         (with_table(NVS, (0, 0x10, 0xF000, 0x100000)), "FLASH_TABLE"),
@@ -129,6 +145,8 @@ def test_a_table_decides_which_program_is_started(read: Judge, refused: Judge):
         (changed(WHOLE[Chip.ESP32], 0xF000, b"\0"), "FLASH_OTADATA"),
         (WHOLE[Chip.ESP32][:-1], "FLASH_TRUNCATED"),
         (changed(WHOLE[Chip.ESP32], 0x11000, b"other"), "FLASH_APP"),
+        (changed(WHOLE[Chip.ESP32], 0x10000, b"\xff" * SIZE), "FLASH_APP"),
+        (changed(WHOLE[Chip.ESP32], 0x1000C, b"\x02"), "FLASH_APP"),
     ],
 )
 def test_what_would_not_start_it_is_refused(refused: Judge, data: bytes, code: str):
@@ -146,13 +164,18 @@ def test_a_table_for_more_flash_than_the_boot_loader_knows_is_refused(read: Judg
 def test_a_file_of_more_than_the_limit_is_refused(refused: Judge):
     data = WHOLE[Chip.ESP32]
     assert refused(data, limit_bytes=len(data)) == ""
-    assert refused(data, limit_bytes=len(data) - 1) == "FLASH_TRUNCATED"
     assert refused(data + b"\xff", limit_bytes=len(data)) == "FLASH_TOO_LARGE"
 
 
 @pytest.mark.parametrize("chip", [Chip.ESP8266, Chip.HOST])
 def test_what_starts_with_its_image_alone_needs_none(refused: Judge, chip: Chip):
-    assert refused(b"", APPS[chip]) == "FLASH_NEEDLESS"
+    for data in (WHOLE[Chip.ESP32], APPS[Chip.ESP8266]):
+        assert refused(data, APPS[chip]) == "FLASH_NEEDLESS"
+
+
+def test_the_page_names_each_reason():
+    page = (Path(__file__).parents[2] / "docs" / "flashing.md").read_text()
+    assert set(re.findall(r"FLASH_[A-Z_]+", page)) == set(get_args(Code))
 
 
 @given(

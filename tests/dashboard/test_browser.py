@@ -157,6 +157,43 @@ def test_while_discord_is_away_the_page_says_so_and_finds_out_again(
     expect(page.get_by_text("Discord does not answer")).to_be_hidden()
 
 
+def test_what_is_kept_is_shown_to_who_is_not_signed_in(server: Server, open_: Open):
+    refused = {"code": "UNAUTHORIZED", "message": "Sign in first."}
+    server.answer("/me", refused, status=401)
+    kept = {"of": "people", "place": "store", "what": "A name", "until": "then"}
+    server.answer("/privacy", {"notes": ["No history."], "kept": [kept]})
+    page = open_("/settings")
+    page.get_by_role("link", name="What is kept of you").click()
+    expect(page.get_by_role("heading", level=1, name="Privacy")).to_be_visible()
+    expect(page.get_by_text("A name.")).to_be_visible()
+    expect(page.get_by_role("link", name="Download it")).to_have_count(0)
+    page.get_by_role("link", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Sign in to voicestatus")).to_be_visible()
+
+
+def test_who_goes_back_from_what_is_not_saved_is_asked_as_by_a_link(
+    server: Server, open_: Open
+):
+    page = open_("/privacy")
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("switch", name="Announce and schedule in Discord").click()
+    unsaved = page.get_by_text("1 unsaved change")
+    leave = {"by a link": page.get_by_role("link", name="Overview").click}
+    leave |= {"back": page.go_back, "back again": page.go_back}
+    for way in leave.values():
+        with page.expect_event("dialog") as asked:
+            page.once("dialog", lambda dialog: dialog.dismiss())
+            way()
+        assert asked.value.message == "Leave without saving?"
+        expect(page).to_have_url(f"{server.url}/settings")
+        expect(unsaved).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.go_back()
+    expect(page).to_have_url(f"{server.url}/privacy")
+    page.go_forward()
+    expect(unsaved).to_have_count(0)
+
+
 # ---- live --------------------------------------------------------------------------
 
 

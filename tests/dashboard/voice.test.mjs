@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {
-  NOTHING, apply, applyEvent, applySnapshot, applySpeaking, inOrder, merged, refresh,
+  NOTHING, apply, applyEvent, applyMarks, applySnapshot, applySpeaking, inOrder, merged, refresh,
 } from "../../voicestatus/web/dashboard/voice.js";
 
 const person = (userId, more = {}) => ({userId, displayName: `Name ${userId}`, avatarUrl: null, ...more});
@@ -20,6 +20,8 @@ const event = (action, userId, channelId, previousChannelId = null) => ({
 });
 const who = (channels) =>
   Object.fromEntries(channels.map(({id, members}) => [id, members.map(({userId}) => userId).sort()]));
+const how = (channels) =>
+  channels.map(({id, members}) => [id, members.map(({userId, selfMute, suppressed}) => [userId, selfMute, suppressed]).sort()]);
 const after = (baseline, ...events) => {
   const live = events.reduce((live, each) => applyEvent(live, baseline, each), NOTHING);
   return merged(baseline, live);
@@ -88,6 +90,18 @@ test("who speaks is marked where they are, and nobody else", () => {
   assert.equal(applySpeaking(live, baseline, "nobody", true), live);
 });
 
+test("how somebody is changes where they are, and nothing that the stream does not know", () => {
+  const baseline = [channel("a", person("1", {speaking: true}), person("2")), channel("b")];
+  const told = {...person("1", {selfMute: true, speaking: null, displayName: "Ada"}), guildId: "1", channelId: "a"};
+  const live = applyMarks(NOTHING, baseline, told);
+  assert.deepEqual(merged(baseline, live)[0].members, [
+    person("1", {selfMute: true, speaking: true, displayName: "Ada"}), person("2"),
+  ]);
+  for (const elsewhere of [{...told, channelId: "b"}, {...told, userId: "9"}]) {
+    assert.equal(applyMarks(live, baseline, elsewhere), live);
+  }
+});
+
 test("nothing that is given is changed", () => {
   const freeze = (value) => {
     Object.values(value).forEach((each) => typeof each === "object" && each && freeze(each));
@@ -97,6 +111,7 @@ test("nothing that is given is changed", () => {
   const live = freeze(applyEvent(NOTHING, baseline, event("join", "2", "a")));
   applyEvent(live, baseline, event("move", "1", "b", "a"));
   applySpeaking(live, baseline, "1", true);
+  applyMarks(live, baseline, freeze({...person("1"), guildId: "1", channelId: "a"}));
   assert.deepEqual(who(merged(baseline, live)), {a: ["1", "2"], b: []});
 });
 
@@ -136,8 +151,8 @@ function randomOf(seed) {
 function story(seed) {
   const pick = randomOf(seed);
   const ids = ["a", "b", "c"];
-  const truth = new Map(); // who is where
-  const picture = () => ids.map((id) => channel(id, ...[...truth].filter(([, at]) => at === id).map(([user]) => person(user))));
+  const truth = new Map(); // who is where, and how; "c" is a stage, where one comes into the audience
+  const picture = () => ids.map((id) => channel(id, ...[...truth].filter(([, {at}]) => at === id).map(([user, {how}]) => person(user, how))));
   const log = []; // all events, in order
   let [read, connected, needsSnapshot] = [0, true, false];
   let [live, heard, baseline, now] = [NOTHING, [], picture(), 0];
@@ -155,16 +170,25 @@ function story(seed) {
       hear("snapshot", {voiceChannels: picture()});
       [needsSnapshot, read] = [false, log.length];
     }
-    for (let n = 0; n < most && read < log.length; n += 1, read += 1) hear("event", log[read]);
+    for (let n = 0; n < most && read < log.length; n += 1, read += 1) hear(...log[read]);
   };
   const change = () => {
     const user = String(pick(4));
-    const from = truth.get(user) ?? null;
+    const {at: from, how: was} = truth.get(user) ?? {at: null, how: {selfMute: false}};
     const to = [null, ...ids][pick(4)];
-    if (from === to) return;
-    if (to === null) truth.delete(user);
-    else truth.set(user, to);
-    log.push(event(to === null ? "leave" : from === null ? "join" : "move", user, to, from));
+    if (to === null) {
+      if (from !== null) log.push(["event", event("leave", user, null, from)]);
+      truth.delete(user);
+      return;
+    }
+    const how = {selfMute: pick(2) === 0, suppressed: to === "c"};
+    truth.set(user, {at: to, how});
+    if (from !== to) log.push(["event", event(from === null ? "join" : "move", user, to, from)]);
+    // As the server does: where the event does not say how they are.
+    const taken = {selfMute: was.selfMute, suppressed: from === to && was.suppressed};
+    if (how.selfMute !== taken.selfMute || how.suppressed !== taken.suppressed) {
+      log.push(["marks", {...person(user, how), guildId: "1", channelId: to, speaking: null}]);
+    }
   };
   const answer = () => {
     if (!request) return;
@@ -194,7 +218,7 @@ function story(seed) {
   }
   connected = true;
   pump(Infinity);
-  assert.deepEqual(who(merged(baseline, live)), who(picture()), `seed ${seed}`);
+  assert.deepEqual(how(merged(baseline, live)), how(picture()), `seed ${seed}`);
 }
 
 test("at rest what is shown is the truth, however stream and REST interleave", () => {

@@ -32,6 +32,7 @@ class Files:
 
     image: bytes
     manifest: bytes
+    flash: bytes = b""
 
 
 def make_files(
@@ -130,6 +131,8 @@ async def publish(catalogue: Catalogue, files: Files, **terms: Any) -> Any:
         for at in range(0, len(files.image), 50_000):
             await incoming.append(files.image[at : at + 50_000])
         incoming.sign(files.manifest)
+        if files.flash:
+            incoming.append_flash(files.flash)
         return await catalogue.add(incoming, Terms(**terms))
     except Exception:
         await incoming.abandon()

@@ -3,6 +3,7 @@
 import tracemalloc
 from base64 import b64encode
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.release import Channel
 from voicestatus.ota import catalogue as catalogues
 from voicestatus.ota import records
+from voicestatus.simulator.images import make_merged
+from voicestatus.store.backup import restore_backup, write_backup
 from voicestatus.store.documents import FateUnknown, Put
 
 
@@ -214,6 +217,77 @@ def test_signed_anew_it_is_trusted_again(
     assert is_new
     assert (anew.id, anew.trusted, anew.notes) == (release.id, True, "Signed anew")
     assert other.catalogue.releases() == [anew]
+
+
+# ---- what a blank chip needs ---------------------------------------------------------
+
+
+def with_flash(files: Any, chip: Chip = Chip.ESP32) -> Any:
+    return replace(files, flash=make_merged(chip, files.image))
+
+
+def test_what_starts_it_on_a_blank_chip_is_stored_in_parts(
+    depot: Any, make_depot: Any, make_files: Any, now: Any
+):
+    files = with_flash(make_files())
+    release, _ = depot.publish(files)
+    assert [part.offset for part in release.flash] == [0x1000, 0x8000, 0xE000, 0x10000]
+    for part in release.flash:
+        stored = content(depot, now, part.sha256)
+        flash = files.flash[part.offset : part.offset + part.size_bytes]
+        assert (stored, len(stored)) == (flash, part.size_bytes)
+    # After a restart, and on another node.
+    assert make_depot(store=depot.store).catalogue.releases() == [release]
+
+
+def test_a_boot_loader_in_common_stays_until_nothing_needs_it(
+    depot: Any, make_depot: Any, make_files: Any, now: Any
+):
+    other = make_depot(store=depot.store)
+    first, _ = depot.publish(with_flash(make_files(build=1)))
+    second, _ = other.publish(with_flash(make_files(build=2)))
+    assert depot.catalogue.get(second.id) is None  # not told of it yet
+    now(depot.catalogue.delete(first.id))
+    stored = {blob.id for blob in now(depot.store.blobs("image"))}
+    assert stored == {part.sha256 for part in second.flash}
+    other.clock.advance(catalogues.ORPHANED_AFTER_S)
+    assert {blob.id for blob in now(depot.store.blobs("image"))} == stored
+    now(other.catalogue.delete(second.id))
+    assert nothing_is_kept(depot)
+
+
+def test_what_is_given_again_takes_the_place_of_what_was(
+    depot: Any, make_depot: Any, make_files: Any, other_key: Any, now: Any
+):
+    files = make_files()
+    release, _ = depot.publish(files, notes="x")
+    once = with_flash(files)
+    flashed, is_new = depot.publish(once)
+    assert (flashed, is_new) == (replace(release, flash=flashed.flash), False)
+    blank = once.flash[:0xE000] + b"\xff" * 0x2000 + once.flash[0x10000:]
+    again, _ = depot.publish(replace(files, flash=blank))
+    assert again.flash[2] != flashed.flash[2]
+    assert depot.publish(files) == (again, False)
+    stored = {blob.id for blob in now(depot.store.blobs("image"))}
+    assert stored == {part.sha256 for part in again.flash}
+    # Signed anew it is the same program, which starts as it did.
+    anew, _ = make_depot(store=depot.store, keys=(other_key,)).publish(
+        make_files(key=other_key)
+    )
+    assert anew.flash == again.flash
+
+
+def test_a_backup_has_it(depot: Any, make_depot: Any, make_files: Any, now: Any):
+    release, _ = depot.publish(with_flash(make_files()))
+    now(write_backup(depot.store, copy := BytesIO(), lambda _: None))
+    restored = make_depot()
+    copy.seek(0)
+    now(restore_backup(restored.store, copy, lambda _: None))
+    (found,) = make_depot(store=restored.store).catalogue.releases()
+    assert found == release
+    for part in release.flash:
+        there = content(depot, now, part.sha256)
+        assert content(restored, now, part.sha256) == there
 
 
 # ---- what is changed -----------------------------------------------------------------

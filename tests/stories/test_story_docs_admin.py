@@ -20,7 +20,7 @@ from twisted.web.client import Agent
 
 from voicestatus.core.chip import Chip
 from voicestatus.core.manifest import Manifest, PublicKey, sign
-from voicestatus.simulator.images import make_image
+from voicestatus.simulator.images import make_image, make_merged
 from voicestatus.web.api.errors import STATUS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -73,7 +73,11 @@ def form_of(lines: str) -> dict[str, Any]:
         size_bytes=len(image),
         sha256=sha256(image).hexdigest(),
     )
-    named = {"light.bin": image, "light.bin.manifest": sign(manifest, SIGNING_KEY)}
+    named = {
+        "light.bin": image,
+        "light.bin.manifest": sign(manifest, SIGNING_KEY),
+        "light-merged.bin": make_merged(Chip.ESP32, image),
+    }
     given = dict(line.split("=", 1) for line in lines.strip().splitlines())
     files = {
         key: (value[1:], BytesIO(named[value[1:]]))
@@ -281,4 +285,5 @@ def _without_ids(path: str) -> str:
     bare = path.partition("?")[0]
     kinds = "devices|tokens|sessions|releases|rollouts|organizations|members|images"
     bare = re.sub(rf"(/(?:{kinds}))/(?!dry-run)[^/]+", r"\1/{}", bare)
+    bare = re.sub(r"(/images/{})/[^/]+", r"\1/{}", bare)
     return re.sub(r"^/discord/(?!bot-invite)[^/]+", "/discord/{}", bare)

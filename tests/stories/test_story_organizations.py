@@ -138,6 +138,8 @@ async def test_an_owner_sets_up_what_is_there_and_names_a_manager(house: Any):
     assert (listed["displayName"], listed["inServer"]) == ("Ann", True)
     assert (await patch(guest, eventAutoStart=False))[1]["eventAutoStart"] is False
     assert await patch(guest, discordGuildId=None) == (403, "FORBIDDEN")
+    more_than_theirs = {"discordRankRoles": {"Boss": roles["DJ"]}}
+    assert await patch(guest, **more_than_theirs) == (409, "ROLE_NOT_ASSIGNABLE")
     assert await guest.ask("GET", "/devices") == (403, "FORBIDDEN")
 
 

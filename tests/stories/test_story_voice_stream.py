@@ -94,9 +94,12 @@ async def test_pages_hear_who_comes_moves_and_goes_and_miss_nothing(
     go(guild, ADA, lounge, Voice(self_mute=True))
     go(guild, ADA, games)
     go(guild, ADA, None)
-    first, second = [(await page.heard(4))[1:] for page in pages]
+    first, second = [(await page.heard(5))[1:] for page in pages]
     assert first == second
-    joined, moved, left = [event for _, event in first]
+    assert [name for name, _ in first] == ["", "marks", "", ""]
+    joined, muted, moved, left = [event for _, event in first]
+    assert (muted["userId"], muted["channelId"]) == (str(ADA), str(lounge))
+    assert (muted["selfMute"], muted["streaming"]) == (True, False)
     assert all(list(event) == KEYS for event in (joined, moved, left))
     assert [e["action"] for e in (joined, moved, left)] == ["join", "move", "leave"]
     assert (joined["userId"], joined["displayName"]) == (str(ADA), "Ada")
@@ -109,12 +112,12 @@ async def test_pages_hear_who_comes_moves_and_goes_and_miss_nothing(
     await pages[0].link.closed
     go(guild, BEN, lounge)
     go(guild, BEN, games)
-    await pages[1].heard(6)
+    await pages[1].heard(7)
     await pages[0].open()
     missed = await pages[0].heard(2)
     assert [event["action"] for _, event in missed] == ["join", "move"]
     go(guild, ADA, lounge)
-    assert (await pages[0].heard(3))[2] == (await pages[1].heard(7))[6]
+    assert (await pages[0].heard(3))[2] == (await pages[1].heard(8))[7]
 
 
 @story

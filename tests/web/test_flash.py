@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from voicestatus.core.chip import Chip
+from voicestatus.simulator.images import make_merged
 from voicestatus.store.blobs import CHUNK_BYTES, Blob
 from voicestatus.web.api.flash import FlashSubject, ProvisioningSubject
 from voicestatus.web.audit import Audit
@@ -60,26 +61,58 @@ def test_an_esp8266_gets_all_of_its_flash_in_one_part(ask: Any, publish: Any):
         "builds": [
             {
                 "chipFamily": "ESP8266",
-                "parts": [{"path": f"images/{release}", "offset": 0}],
+                "parts": [{"path": f"images/{release}/0", "offset": 0}],
             }
         ],
         "new_install_prompt_erase": True,
         "new_install_improv_wait_time": 15,
     }
-    got = ask("GET", f"/flash/images/{release}")
+    got = ask("GET", f"/flash/images/{release}/0")
     assert got.body == image
     assert got.headers["content-type"] == "application/octet-stream"
     assert got.headers["content-length"] == f"{len(image)}"
-    head = ask("HEAD", f"/flash/images/{release}")
+    head = ask("HEAD", f"/flash/images/{release}/0")
     assert (head.body, head.headers["content-length"]) == (b"", f"{len(image)}")
 
 
 @pytest.mark.parametrize("chip", [c for c in FAMILIES if c is not Chip.ESP8266])
-def test_a_program_alone_is_never_put_on_a_chip(ask: Any, publish: Any, chip: Chip):
+def test_another_chip_gets_what_starts_it_and_none_of_its_settings(
+    side: Any, ask: Any, make_files: Any, make_form: Any, chip: Chip
+):
+    made = make_files(chip=chip)
+    merged = make_merged(chip, made["image"])
+    headers, body = make_form(made | {"flash": merged})
+    shown = side.ask("POST", "/firmware/releases", body, headers=headers)
+    assert shown.status == 201, shown.body
+    assert (shown.json["flashable"], shown.json["notFlashable"]) == (True, None)
+    (told,) = ask("GET", "/flash").json["builds"]
+    assert (told["family"], told["obstacle"]) == (FAMILIES[chip], None)
+
+    manifest = ask("GET", f"/flash/manifest?release={shown.json['id']}")
+    (build,) = manifest.json["builds"]
+    assert build["chipFamily"] == FAMILIES[chip]
+    flashed = bytearray(b"\xff" * len(merged))
+    for part in build["parts"]:
+        got = ask("GET", f"/flash/{part['path']}")
+        assert got.headers["content-length"] == f"{len(got.body)}"
+        at = part["offset"]
+        assert got.body == merged[at : at + len(got.body)].ljust(len(got.body), b"\xff")
+        assert not (at < 0xE000 and at + len(got.body) > 0x9000)
+        flashed[at : at + len(got.body)] = got.body
+    assert flashed == merged
+    assert ask("GET", f"/flash/images/{shown.json['id']}/1").status == 404
+
+
+@pytest.mark.parametrize("chip", [c for c in FAMILIES if c is not Chip.ESP8266])
+def test_a_program_alone_is_never_put_on_a_chip(
+    side: Any, ask: Any, publish: Any, chip: Chip
+):
     release, _ = publish(chip=chip)
     (told,) = ask("GET", "/flash").json["builds"]
     assert (told["release"], told["obstacle"]) == (release, "APP_ALONE")
-    for path in (f"/flash/manifest?release={release}", f"/flash/images/{release}"):
+    shown = side.ask("GET", f"/firmware/releases/{release}").json
+    assert (shown["flashable"], shown["notFlashable"]) == (False, "APP_ALONE")
+    for path in (f"/flash/manifest?release={release}", f"/flash/images/{release}/0"):
         refused = ask("GET", path)
         assert (refused.status, refused.code) == (409, "RELEASE_NOT_FLASHABLE")
         assert refused.json["error"]["details"] == {"reason": "APP_ALONE"}
@@ -100,7 +133,7 @@ def test_what_no_key_signed_that_may_sign_today_is_not_given(
     Deferred.fromCoroutine(side.ota.catalogue.reread(release))
     (told,) = ask("GET", "/flash").json["builds"]
     assert told["obstacle"] == "NOT_TRUSTED"
-    assert ask("GET", f"/flash/images/{release}").code == "RELEASE_NOT_FLASHABLE"
+    assert ask("GET", f"/flash/images/{release}/0").code == "RELEASE_NOT_FLASHABLE"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +141,7 @@ def test_what_no_key_signed_that_may_sign_today_is_not_given(
     [
         ("GET", "/flash"),
         ("GET", "/flash/manifest?release=x"),
-        ("GET", "/flash/images/x"),
+        ("GET", "/flash/images/x/0"),
         ("POST", "/provisioning"),
     ],
 )
@@ -140,7 +173,7 @@ def test_an_image_goes_out_no_faster_than_it_is_taken(
     images.startService()
     serve(side, FlashSubject(side.ota.catalogue, images))
     visitor = side.visit()
-    visitor.send(request_bytes("GET", f"/own/flash/images/{release}"))
+    visitor.send(request_bytes("GET", f"/own/flash/images/{release}/0"))
     visitor.transport.producer.pauseProducing()
     store.asked[0].callback(None)
     assert (len(store.asked), len(visitor.answer.body)) == (1, CHUNK_BYTES)

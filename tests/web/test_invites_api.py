@@ -99,7 +99,7 @@ class Town:
         self.organizations = Organizations(
             side.store, hub, guilds, side.wall, lambda: "1"
         )
-        permits = Permits(membership, self.organizations, guilds, hub.presence)
+        permits = Permits(membership, self.organizations, guilds)
         reauthorizing = Reauthorizing(OwnApplication(self.discord, side.clock))
         invites = Invites(
             self.discord,

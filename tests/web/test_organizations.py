@@ -38,7 +38,7 @@ from voicestatus.hub import Hub
 from voicestatus.web.api.organizations import OrganizationsSubject
 from voicestatus.web.audit import Audit, Caller
 from voicestatus.web.auth.identity import Identity, Level
-from voicestatus.web.permits import ASKED_MOST, DiscordStanding, Permits
+from voicestatus.web.permits import ASKED_MOST, FEW, DiscordStanding, Permits
 
 GUILD, OTHER, HALL, DEN, ROOM = 101, 102, 251, 252, 202
 LIVE, BAR = 253, 254
@@ -61,6 +61,7 @@ class Discord:
         self.homes = {GUILD}
         """The servers that they are members of."""
         self.error: Exception | None = None
+        self.asked: list[int] = []
         self.away: set[int] = set()
         """The servers of which nothing is told."""
 
@@ -87,6 +88,7 @@ class Discord:
         )
 
     async def member(self, guild: int, user: int) -> wire.Member:
+        self.asked.append(guild)
         if self.error is not None and user != ME:
             raise self.error
         if guild in self.away:
@@ -115,9 +117,7 @@ class Town:
         self.organizations = Organizations(
             side.store, hub, guilds, side.wall, lambda: f"{next(ids)}"
         )
-        self.permits = Permits(
-            self.membership, self.organizations, guilds, hub.presence
-        )
+        self.permits = Permits(self.membership, self.organizations, guilds)
         # Of the second one the bot is not, or nothing was heard since the start.
         self.standing = DiscordStanding(self.membership, hub.presence, (GUILD, 999))
         subject = OrganizationsSubject(
@@ -420,7 +420,7 @@ def test_a_member_sees_what_they_see_in_discord_and_the_overview(town: Town):
         assert now(sees(who, GUILD)) is None
 
 
-def test_of_very_many_servers_those_are_found_where_one_talks(town: Town):
+def test_of_very_many_servers_those_are_found_where_one_talks_or_is_listed(town: Town):
     many = range(1001, 1001 + ASKED_MOST)
     for guild in many:
         town.side.hub.apply(GuildArrived(0, guild, "", None, (Channel(1, "", 2),), ()))
@@ -432,6 +432,11 @@ def test_of_very_many_servers_those_are_found_where_one_talks(town: Town):
     town.side.hub.apply(VoiceUpdated(last, ANN, Voice(ANN, 1), bot=False))
     found = [each.id for each, _ in now(town.permits.theirs(caller(ANN)))]
     assert found == [f"{GUILD}", f"{last}"]
+    before = many[-2]
+    town.ask("PUT", f"/organizations/{before}/members/{BEA}", {"manager": True})
+    assert [each.id for each, _ in now(town.permits.theirs(caller(BEA)))] == [
+        f"{before}"
+    ]
 
 
 def test_who_is_nobody_there_is_told_why(town: Town):
@@ -460,7 +465,7 @@ def test_a_server_that_the_bot_has_left_is_told_from_one_that_nobody_knows(town:
         assert code_of(permits.sees(who, OTHER)) == "GUILD_NOT_FOUND"
     young = Hub(Presence())
     guilds = Guilds(young, town.discord, town.side.clock, town.side.wall)
-    early = Permits(town.membership, town.organizations, guilds, young.presence)
+    early = Permits(town.membership, town.organizations, guilds)
     assert code_of(early.sees(admin, GUILD)) == "DISCORD_UNAVAILABLE"
 
 
@@ -486,6 +491,15 @@ def test_only_who_manages_a_server_of_the_settings_is_an_admin(town: Town):
     }
     elsewhere = DiscordStanding(town.membership, town.side.hub.presence, (OTHER,))
     assert now(elsewhere.level_of(OWNER)) is Level.MEMBER
+    # It is asked with every request: not of many servers that give no level.
+    for guild in range(1001, 1001 + FEW):
+        town.side.hub.apply(GuildArrived(0, guild, "", None, (), ()))
+    town.discord.members[78] = ()
+    town.discord.asked.clear()
+    assert now(elsewhere.level_of(78)) is Level.GUEST
+    assert town.discord.asked == [OTHER]
+    now(town.membership.inside(GUILD, 78))
+    assert now(elsewhere.level_of(78)) is Level.MEMBER
     town.ask("PUT", f"{OWN}/members/{BEA}", {"manager": True})
     assert now(level_of(BEA)) is Level.GUEST
     town.discord.error = DiscordUnreachable("no answer")

@@ -145,6 +145,9 @@ def test_what_a_browser_has_is_not_sent_again(server: Server):
     again = server.ask("/", if_none_match=f'"other", W/{tag}')
     assert (again.status, again.body, again["etag"]) == (304, b"", tag)
     assert again["cache-control"] == "no-cache"
+    # A cache would take a length for that of what it has.
+    assert not again["content-length"]
+    assert not server.ask("/", "HEAD", if_none_match="*")["content-length"]
     assert server.ask("/", if_none_match='"other"').status == 200
 
 

@@ -250,6 +250,15 @@ def test_the_admin_token_is_nobody_on_discord(people: Any):
     assert [bool(known[name]) for name in ("roster", "rules")] == [True, True]
 
 
+def test_what_only_looks_like_an_id_stays(people: Any, ada: Any):
+    entries = people.ask("GET", "/audit").json
+    for number in {"1", *re.findall("[1-9][0-9]*", entries["entries"][0]["at"])}:
+        erased = people.ask_own("POST", "/privacy/erase", {"user": number}).json
+        assert (erased["remains"], set(erased["erased"].values())) == ([], {0})
+    later = people.ask("GET", "/audit").json["entries"]
+    assert entries["entries"] == [e for e in later if e["action"] != "privacy.erase"]
+
+
 def test_what_is_kept_anybody_may_read(people: Any):
     told = people.ask_own("GET", "/privacy", token=None).json
     assert len(told["kept"]) == len(KEPT)

@@ -113,6 +113,12 @@ class Carrier(StringTransport):
     _tempDataLen = 0  # noqa: N815 - Twisted's
     aborted = False
     protocol: Any = None
+    breaks_at: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self.breaks_at is not None and self.breaks_at in data:
+            raise ZeroDivisionError
+        super().write(data)
 
     def abortConnection(self) -> None:  # noqa: N802 - Twisted's
         self.aborted = True
@@ -157,8 +163,9 @@ class House:
     ) -> Carrier:
         return self.ask(STREAM % (about.encode(), headers), **how)
 
-    def ask(self, request: bytes) -> Carrier:
+    def ask(self, request: bytes, breaks_at: bytes | None = None) -> Carrier:
         carrier = Carrier(peerAddress=IPv4Address("TCP", "192.0.2.1", 4711))
+        carrier.breaks_at = breaks_at
         carrier.protocol = self.site.buildProtocol(carrier.getPeer())
         carrier.protocol.makeConnection(carrier)
         carrier.protocol.dataReceived(request)
@@ -297,13 +304,16 @@ def test_many_are_written_to_in_several_turns_and_each_in_order(house: House) ->
 
     def in_between() -> None:
         reached.append(sum(bool(reader.value()) for reader in readers))
-        house.birds.say(b"2")
+        house.birds.say(b"%d" % (len(reached) + 1))
+        if len(reached) < 2:
+            house.clock.callLater(0, in_between)
 
     house.birds.say(b"1")
     house.clock.callLater(0, in_between)
     house.turn()
-    assert reached == [SLICE]
-    told = [b"data: 1\n\n", b"data: 2\n\n"]
+    assert reached == [SLICE, SLICE + 50]
+    # Another one is not begun before the last is told the first.
+    told = [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"]
     assert all(chunks(reader.value()) == told for reader in readers)
 
 
@@ -408,12 +418,31 @@ def test_a_reader_that_cannot_be_written_to_is_cut_off_alone(
     house: House, nothing_is_left_behind: list[LogEvent]
 ) -> None:
     broken, other = house.reader(), house.reader()
-    broken.write = lambda data: 1 / 0
+    broken.breaks_at = b"1"
     house.birds.say(b"1")
     house.turn()
     assert (broken.aborted, bool(other.value())) == (True, True)
     assert len(nothing_is_left_behind) == 1
     nothing_is_left_behind.clear()
+
+
+def test_one_that_breaks_at_its_beginning_or_its_end_hurts_no_other(
+    house: House, nothing_is_left_behind: list[LogEvent]
+) -> None:
+    at_its_end = house.reader()
+    at_its_end.breaks_at = b"0\r\n"
+    at_once = house.open(breaks_at=b"retry")
+    assert at_once.aborted
+    others = [house.reader() for _ in range(MAX_OF_ONE)]
+    assert [reader.aborted for reader in (at_its_end, others[0])] == [True, False]
+    house.birds.say(None)
+    house.turn()
+    assert all(reader.disconnecting for reader in others)
+    assert len(nothing_is_left_behind) == 2
+    nothing_is_left_behind.clear()
+    at_once.lose()
+    at_its_end.lose()
+    assert len(house.streams) == MAX_OF_ONE
 
 
 def test_a_person_with_too_many_streams_loses_the_oldest_for_a_minute(

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
+from voicestatus.core.chip import Chip
+from voicestatus.simulator.images import make_merged
 from voicestatus.web.api import releases
 from voicestatus.web.inflow import MAX_UNREAD_BYTES
 
@@ -190,6 +192,61 @@ def test_without_a_key_it_is_refused_before_the_body_is_there(
     assert (visitor.answer.status, visitor.answer.code) == (409, "NO_SIGNING_KEYS")
 
 
+def test_a_flash_that_is_none_for_the_image_is_refused(
+    upload: Any, side: Any, make_files: Any
+):
+    files = make_files()
+    merged = make_merged(Chip.ESP32, files["image"])
+    other = make_merged(Chip.ESP32, make_files(build=15)["image"])
+    for flash, reason in (
+        (b"", "FLASH_TRUNCATED"),
+        (files["image"], "FLASH_BOOT_LOADER"),
+        (make_merged(Chip.ESP32S2, files["image"]), "FLASH_CHIP"),
+        (merged[:-1], "FLASH_TRUNCATED"),
+        (other, "FLASH_APP"),
+    ):
+        answer = upload(files | {"flash": flash})
+        assert (answer.status, answer.code) == (400, "IMAGE_REFUSED")
+        details = answer.json["error"]["details"]
+        assert (details["key"], details["reason"]) == ("flash", reason)
+        assert nothing_is_kept(side)
+    eight = make_files(chip=Chip.ESP8266)
+    for flash in (eight["image"], merged):
+        refused = upload([("flash", flash), *eight.items()])
+        assert refused.json["error"]["details"]["reason"] == "FLASH_NEEDLESS"
+    assert nothing_is_kept(side)
+    assert upload([("flash", merged), *files.items()]).json["flashable"]
+
+
+def test_a_flash_that_breaks_off_leaves_nothing(
+    side: Any, request_bytes: Any, make_form: Any, make_files: Any
+):
+    files = make_files()
+    flash = make_merged(Chip.ESP32, files["image"])
+    headers, body = make_form(files | {"flash": flash})
+    visitor = side.visit()
+    visitor.send(request_bytes("POST", f"/api/v1{PATH}", body, headers=headers)[:-500])
+    visitor.leave()
+    assert nothing_is_kept(side)
+
+
+def test_a_flash_may_come_when_the_release_is_there(
+    upload: Any, side: Any, make_files: Any
+):
+    files = make_files()
+    alone = upload(files)
+    flash = make_merged(Chip.ESP32, files["image"])
+    again = upload(files | {"flash": flash, "channel": "beta"})
+    assert (alone.status, again.status) == (201, 200)
+    assert again.json == alone.json | {"flashable": True, "notFlashable": None}
+    assert upload(files).json == again.json
+    first, second = side.ask("GET", "/audit").json["entries"]
+    assert (first["action"], first["details"]) == ("release.change", {"flash": True})
+    assert (second["action"], second["details"]["flash"]) == ("release.create", False)
+    assert side.ask("DELETE", f"{PATH}/{again.json['id']}").status == 204
+    assert nothing_is_kept(side)
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -338,9 +395,9 @@ def test_a_wrong_token_waits_and_the_body_with_it(side: Any, head_and_body: Any)
 
 
 def test_a_body_too_large_is_refused_before_it_is_there(side: Any, head_and_body: Any):
-    limit = releases.LARGEST_BYTES + releases.BESIDES_BYTES
     visitor = side.visit()
-    visitor.send(head_and_body({"Content-Length": f"{limit + 1}"})[0])
+    length = f"{releases.FORM_BYTES + 1}"
+    visitor.send(head_and_body({"Content-Length": length})[0])
     assert (visitor.answer.status, visitor.answer.code) == (413, "PAYLOAD_TOO_LARGE")
 
 
@@ -352,7 +409,7 @@ def test_a_body_in_chunks_has_the_same_limit(side: Any, head_and_body: Any):
     visitor = side.visit()
     visitor.send(b"\r\n".join(lines))
     visitor.send(b"%x\r\n%b\r\n" % (len(body), body))
-    for _ in range(17):
+    for _ in range(releases.FORM_BYTES // 0x100000 + 1):
         visitor.send(b"100000\r\n" + bytes(0x100000) + b"\r\n")
     assert (visitor.answer.status, visitor.answer.code) == (413, "PAYLOAD_TOO_LARGE")
     assert nothing_is_kept(side)

@@ -11,43 +11,56 @@ BOUNDARY_BYTES = 16
 
 
 class Form:
-    """Fields, and at the end one file that is never held as a whole."""
+    """Fields, and behind them files that are never held as a whole."""
 
-    def __init__(self, fields: Mapping[str, bytes], name: str, file: Path) -> None:
-        """:raises ClickException: the file cannot be read."""
+    def __init__(self, fields: Mapping[str, bytes], files: Mapping[str, Path]) -> None:
+        """:raises ClickException: a file cannot be read."""
         boundary = secrets.token_hex(BOUNDARY_BYTES)
         self.content_type = f"multipart/form-data; boundary={boundary}"
-        self._file = file
-        try:
-            self.file_bytes = file.stat().st_size
-        except OSError as e:
-            raise _unreadable(file, e) from e
-        parts = [_head(boundary, key) + value for key, value in fields.items()]
-        parts.append(_head(boundary, name, filename="image"))
-        self._begin = b"\r\n".join(parts)
-        self._end = f"\r\n--{boundary}--\r\n".encode()
+        self._begin = b"".join(
+            _head(boundary, name) + value + b"\r\n" for name, value in fields.items()
+        )
+        self._files = [
+            (_head(boundary, name, filename=name), file, _size(file))
+            for name, file in files.items()
+        ]
+        self._end = f"--{boundary}--\r\n".encode()
 
     @property
     def size_bytes(self) -> int:
-        return len(self._begin) + self.file_bytes + len(self._end)
+        files = sum(len(head) + size + len(b"\r\n") for head, _, size in self._files)
+        return len(self._begin) + files + len(self._end)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield all of it, in pieces.
 
-        :raises ClickException: the file cannot be read, or is another one by now.
+        :raises ClickException: a file cannot be read, or is another one by now.
         """
         yield self._begin
-        left = self.file_bytes
-        try:
-            with self._file.open("rb") as stream:
-                while data := stream.read(min(CHUNK_BYTES, left)):
-                    yield data
-                    left -= len(data)
-        except OSError as e:
-            raise _unreadable(self._file, e) from e
-        if left:
-            raise click.ClickException(f"{self._file} became shorter meanwhile")
+        for head, file, size in self._files:
+            yield head
+            yield from _content(file, size)
+            yield b"\r\n"
         yield self._end
+
+
+def _content(file: Path, left: int) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as stream:
+            while data := stream.read(min(CHUNK_BYTES, left)):
+                yield data
+                left -= len(data)
+    except OSError as e:
+        raise _unreadable(file, e) from e
+    if left:
+        raise click.ClickException(f"{file} became shorter meanwhile")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as e:
+        raise _unreadable(file, e) from e
 
 
 def _head(boundary: str, name: str, filename: str | None = None) -> bytes:

@@ -34,6 +34,12 @@ is this server's. Allow this release for them?"""
 )
 @click.option("--legacy", is_flag=True, help="Allow it for old signs (version 1), too.")
 @click.option("--notes", default="", metavar="TEXT", help="What is new in it.")
+@click.option(
+    "--flash",
+    type=FILE,
+    metavar="MERGED",
+    help="What `esptool merge-bin` made of IMAGE: an ESP32 is then flashed over USB.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask, even with --legacy.")
 @calls_server
 def publish(
@@ -43,6 +49,7 @@ def publish(
     channel: str,
     legacy: bool,
     notes: str,
+    flash: Path | None,
     yes: bool,
 ) -> None:
     """Make IMAGE a release: send it to the server, with its signed manifest.
@@ -58,7 +65,8 @@ def publish(
         "legacy": b"true" if legacy else b"false",
         "notes": notes.encode(),
     }
-    release, is_new = _send(call, Form(fields, "image", image))
+    files = {"image": image} | ({} if flash is None else {"flash": flash})
+    release, is_new = _send(call, Form(fields, files))
     show(call, release, f"{release['id']}: {_what(release, is_new=is_new)}")
     if not is_new and (release["channel"], release["legacy"]) != (channel, legacy):
         click.echo(

@@ -17,10 +17,10 @@ from voicestatus.community.application import OwnApplication
 from voicestatus.community.guilds import GuildPicture, Guilds
 from voicestatus.community.kept import Kept
 from voicestatus.community.refusals import SAID_NO, said_no
+from voicestatus.community.voice_members import VoiceMember, voice_member
 from voicestatus.core import channels
-from voicestatus.core.guild import Guild, Voice
+from voicestatus.core.guild import Guild
 from voicestatus.core.ids import ChannelId, GuildId
-from voicestatus.core.people import display_name
 from voicestatus.core.permissions import READ_MESSAGE_HISTORY
 from voicestatus.discord import cdn
 from voicestatus.discord.rest.errors import UnknownChannel
@@ -81,23 +81,6 @@ class TextChannel(Struct, frozen=True, rename="camel"):
     name: str
     type: Literal["text", "announcement"]
     messages: tuple[ChannelMessage, ...]
-
-
-class VoiceMember(Struct, frozen=True, rename="camel"):
-    """One person in voice."""
-
-    user_id: str
-    display_name: str
-    avatar_url: str | None
-    self_mute: bool
-    self_deaf: bool
-    streaming: bool
-    video: bool
-    suppressed: Annotated[bool, Meta(description="on a stage: in the audience")]
-    bot: bool
-    speaking: Annotated[
-        bool | None, Meta(description="null: nobody listens there for us")
-    ]
 
 
 class VoiceChannel(Struct, frozen=True, rename="camel"):
@@ -273,6 +256,7 @@ class _Chooser:
     ) -> None:
         self._tracked, self._picture, self._sees = tracked, picture, sees
         self._visible = picture.visible_to(picture.own)
+        self._readable = picture.visible_to(picture.own, READ_MESSAGE_HISTORY)
         if sees is not None:
             self._visible &= frozenset(sees)
         self._voice = voice_channels(tracked, self._visible)
@@ -286,9 +270,10 @@ class _Chooser:
         written_in = [each for each in choice.text if each.last_message is not None]
         written_in.sort(key=lambda each: each.last_message or 0, reverse=True)
         choice.asked = [each.id for each in written_in[:CHANNELS_MOST]]
-        for channel in written_in[CHANNELS_MOST:]:
-            choice.text.remove(channel)
-            choice.leave_out(channel.id, NOT_ASKED)
+        others = {each.id: None for each in written_in[CHANNELS_MOST:]}
+        choice.text = [each for each in choice.text if each.id not in others]
+        for id_ in others:
+            choice.leave_out(id_, NOT_ASKED)
         return choice
 
     def named(self, ids: Sequence[ChannelId]) -> _Choice:
@@ -312,7 +297,7 @@ class _Chooser:
         return choice
 
     def _take_text(self, channel: Channel, choice: _Choice) -> None:
-        if self._picture.may(READ_MESSAGE_HISTORY, channel.id):
+        if channel.id in self._readable:
             choice.text.append(channel)
         else:  # Discord would answer with no message, and no error
             choice.leave_out(channel.id, NOT_ALLOWED)
@@ -327,7 +312,7 @@ def voice_channels(
     """
     inside: dict[ChannelId, list[VoiceMember]] = {}
     for voice in guild.voices.values():
-        inside.setdefault(voice.channel, []).append(_voice_member(voice))
+        inside.setdefault(voice.channel, []).append(voice_member(voice))
     return tuple(
         VoiceChannel(
             str(channel.id),
@@ -339,21 +324,6 @@ def voice_channels(
         if channel.is_voice
         and not channel.hidden
         and (sees is None or channel.id in sees)
-    )
-
-
-def _voice_member(voice: Voice) -> VoiceMember:
-    return VoiceMember(
-        user_id=str(voice.user),
-        display_name=display_name(voice),
-        avatar_url=voice.avatar_url,
-        self_mute=voice.self_mute,
-        self_deaf=voice.self_deaf,
-        streaming=voice.streaming,
-        video=voice.video,
-        suppressed=voice.suppress,
-        bot=voice.bot,
-        speaking=None,
     )
 
 

@@ -8,7 +8,12 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from voicestatus.community.kept import Kept
-from voicestatus.community.refusals import SAID_NO, bot_not_in_server, said_no
+from voicestatus.community.refusals import (
+    SAID_NO,
+    bot_not_in_server,
+    not_told_of,
+    said_no,
+)
 from voicestatus.core import channels
 from voicestatus.core.bot_permissions import REQUESTED, BotPermission, missing_in
 from voicestatus.core.errors import Refusal
@@ -196,6 +201,14 @@ class Guilds:
         if known is None:
             raise Refusal("GUILD_NOT_FOUND", "There is no such Discord server here.")
         return known
+
+    def is_in_voice(self, guild: GuildId, user: UserId) -> bool:
+        known = self._presence.guilds.get(guild)
+        return known is not None and user in known.voices
+
+    def absence(self) -> Refusal:
+        """Make the refusal of a guild that is not tracked, and should be."""
+        return bot_not_in_server() if self._presence.heard else not_told_of()
 
     async def picture(self, guild: GuildId) -> GuildPicture:
         """Return what Discord shows of a guild, at most `KEPT_S` old.

@@ -17,7 +17,7 @@ from voicestatus.community.organizations import (
     Organizations,
 )
 from voicestatus.community.reauthorizing import Reauthorizing
-from voicestatus.community.refusals import SAID_NO, bot_not_in_server, said_no
+from voicestatus.community.refusals import SAID_NO, not_told_of, said_no
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild_news import GuildNews, InviteDeleted
 from voicestatus.core.ids import ChannelId, GuildId, UserId
@@ -118,10 +118,9 @@ class Invites(Service):
             return Unsure.NOT_LINKED
         if organization.guild is None:
             return Unsure.NO_SERVER
-        if not self._organizations.bot_present(organization):
-            return Unsure.NO_BOT
         try:
-            member = await self._membership.inside(organization.guild, user)
+            guild = self._guild_of(organization)
+            member = await self._membership.inside(guild, user)
         except Refusal as e:
             return Unsure.NO_BOT if e.code == Unsure.NO_BOT.value else Unsure.UNKNOWN
         return member is not None
@@ -170,7 +169,7 @@ class Invites(Service):
                 "This organization is linked to no Discord server.",
             )
         if not self._organizations.bot_present(organization):
-            raise bot_not_in_server()
+            raise self._guilds.absence()
         return organization.guild
 
     def _destination(
@@ -185,9 +184,7 @@ class Invites(Service):
         # The tracked guild knows of what was deleted just now, and of what is hidden.
         tracked = self._guilds.tracked(picture.id)
         if not tracked.pictured:
-            raise Refusal(
-                "DISCORD_UNAVAILABLE", "Discord has not told of this server yet."
-            )
+            raise not_told_of()
         there = tracked.channels.values()
         places = Places(
             tuple(each for each in there if each.id != gone),

@@ -110,6 +110,17 @@ class Membership:
         self._seen.forget((guild, user))
         self._lately.forget((guild, user))
 
+    def seems_inside(self, guild: GuildId, user: UserId) -> bool:
+        """Whether they are in voice, or Discord said so lately; nobody is asked."""
+        return (
+            self._guilds.is_in_voice(guild, user)
+            or self._lately.get((guild, user)) is not None
+        )
+
+    async def listed(self, user: UserId) -> list[str]:
+        """Return the ids of the organizations on whose roster somebody is."""
+        return await self._roster.of_user(user)
+
     async def inside(self, guild: GuildId, user: UserId) -> Member | None:
         """Return a member of a server; None: Discord says that they are not in it.
 

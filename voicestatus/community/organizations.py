@@ -19,7 +19,7 @@ from voicestatus.community.settings import (
 )
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild import Channel
-from voicestatus.core.ids import ChannelId, GuildId
+from voicestatus.core.ids import ChannelId, GuildId, snowflake
 from voicestatus.core.permissions import Holder
 from voicestatus.hub import Hub
 from voicestatus.store.documents import Change, Documents, VersionConflict
@@ -28,7 +28,6 @@ from voicestatus.store.typed import Stored, Typed
 ORGANIZATIONS, LINKS = "organization", "organization-link"
 """Kinds in the store. A link's id is its server's: so it can be one organization's."""
 TRIES: Final = 5
-ID_DIGITS_MOST: Final = 20
 
 
 class CachedInvite(Struct, frozen=True):
@@ -388,8 +387,8 @@ class Organizations:
 
 
 def _guild_id(text: str) -> GuildId | None:
-    digits = text.isascii() and text.isdigit() and len(text) <= ID_DIGITS_MOST
-    return GuildId(int(text)) if digits and str(int(text)) == text else None
+    id_ = snowflake(text)
+    return None if id_ is None else GuildId(id_)
 
 
 def _nothing(of: Organization) -> Organization:

@@ -148,15 +148,18 @@ class RankRoles(Service):
             self._spawn(self._sync_one(id_, member.user))
 
     async def _sync_everywhere(self, user: UserId) -> None:
-        for id_ in await self._roster.of_user(user):
-            await self._sync_one(id_, user)
+        for organization in await self._organizations.list():
+            if _roles_of(organization):
+                await self._sync_if_listed(organization.id, user)
 
     async def _sync_joined(self, news: MemberJoined) -> None:
         organization = await self._organizations.of_guild(news.guild)
-        if organization is None:
-            return
-        if await self._roster.get(organization.id, news.user) is not None:
-            await self._sync_one(organization.id, news.user)
+        if organization is not None:
+            await self._sync_if_listed(organization.id, news.user)
+
+    async def _sync_if_listed(self, id_: str, user: UserId) -> None:
+        if await self._roster.get(id_, user) is not None:
+            await self._sync_one(id_, user)
 
     async def _sync_one(self, id_: str, user: UserId) -> None:
         """Who is not on the roster any more has no rank."""

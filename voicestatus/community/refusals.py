@@ -1,5 +1,6 @@
 """Discord's errors as answers of ours."""
 
+from http import HTTPStatus
 from math import ceil
 from typing import Final
 
@@ -45,11 +46,11 @@ def said_no(error: Exception) -> Refusal:
             )
         case MaximumInvites():
             return Refusal("INVITE_LIMIT", "The server has as many invites as it can.")
-        case DiscordBusy() | TooManyRefusals() if error.wait_s > 0:
+        case DiscordBusy(status=HTTPStatus.TOO_MANY_REQUESTS) | TooManyRefusals():
             return Refusal(
                 "DISCORD_UNAVAILABLE",
                 "Discord takes no more calls just now.",
-                retryAfterS=ceil(error.wait_s),
+                retryAfterS=max(1, ceil(error.wait_s)),
             )
         case DiscordUnreachable():
             return Refusal("DISCORD_UNAVAILABLE", "Discord does not answer; try again.")

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import UserId
-from voicestatus.core.ranks import Obstacle
+from voicestatus.core.ranks import WORDS, Obstacle
 from voicestatus.store.documents import Change, Documents, VersionConflict
 from voicestatus.store.typed import Stored, Typed
 
@@ -183,8 +183,8 @@ def _see_that_none_is(beyond: Collection[str], *ranks: str | None) -> None:
         if rank in beyond:
             raise Refusal(
                 "ROLE_NOT_ASSIGNABLE",
-                f"The role of the rank {rank} is more than you have yourself; ask an"
-                " admin.",
+                f"The rank {rank} is not yours to give or take, for its role:"
+                f" {WORDS[Obstacle.BEYOND]}.",
                 key="rank",
                 rank=rank,
                 reason=Obstacle.BEYOND.value,

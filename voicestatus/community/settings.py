@@ -7,9 +7,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from voicestatus.core import channels as kinds
+from voicestatus.core import ranks
 from voicestatus.core.errors import Refusal
 from voicestatus.core.guild import Channel
-from voicestatus.core.ids import ChannelId, GuildId, RoleId
+from voicestatus.core.ids import SNOWFLAKE, ChannelId, GuildId, RoleId
 from voicestatus.core.ranks import Hierarchy, Obstacle
 from voicestatus.devices.wire import Line
 
@@ -24,7 +25,6 @@ _WORDS: Final = {
     TEXT | VOICE: "a channel where people write or talk",
 }
 
-SNOWFLAKE: Final = r"^[1-9][0-9]{0,18}$(?!\n)"
 Snowflake = Annotated[str, Meta(pattern=SNOWFLAKE, examples=["1187000000000000001"])]
 Rank = Annotated[Line, Meta(min_length=1, examples=["Officer"])]
 Name = Annotated[Line, Meta(min_length=1, examples=["The Raiders"])]
@@ -100,12 +100,6 @@ _ONE_CHANNEL: Final = {
     "discord_announcement_channel_id": TEXT,
     "discord_voice_channel_id": VOICE,
 }
-_OBSTACLES: Final = {
-    Obstacle.EVERYONE: "all have it",
-    Obstacle.MANAGED: "Discord or another program gives it",
-    Obstacle.ABOVE: "it is not below the highest role of the bot",
-    Obstacle.BEYOND: "it is more than you have yourself; ask an admin",
-}
 _OVERVIEW, _RANKS = "discord_overview_channel_ids", "discord_rank_roles"
 _KEY: Final = {
     field.name: field.encode_name for field in msgspec.structs.fields(SettingsPatch)
@@ -174,7 +168,7 @@ def check_roles(rank_roles: Mapping[str, RoleId], hierarchy: Hierarchy) -> None:
                 name = hierarchy.name(role)
                 raise Refusal(
                     "ROLE_NOT_ASSIGNABLE",
-                    f"The role {name} cannot be a rank's: {_OBSTACLES[obstacle]}.",
+                    f"The role {name} cannot be a rank's: {ranks.WORDS[obstacle]}.",
                     key=key,
                     role={"id": str(role), "name": name},
                     reason=obstacle.value,

@@ -12,7 +12,9 @@ from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
+from voicestatus.community.voice_members import VoiceMember, voice_member
 from voicestatus.core.channels import STAGE
 from voicestatus.core.guild import Channel, Voice
 from voicestatus.core.ids import ChannelId, GuildId
@@ -42,6 +44,16 @@ class VoiceStateEvent(Struct, frozen=True, rename="camel"):
     action: Literal["join", "leave", "move"]
     previous_channel_id: str | None
     previous_channel_name: str | None
+
+
+class VoiceMarks(VoiceMember, frozen=True, rename="camel"):
+    """How somebody in voice is now: muted, streaming, or with another name.
+
+    All of it is told, as in the `members` of the channel.
+    """
+
+    guild_id: str
+    channel_id: str
 
 
 class VoiceSight(Struct, frozen=True, rename="camel"):
@@ -110,6 +122,55 @@ def event_for(move: Move, sees: Sees) -> VoiceStateEvent | None:
         action=action,
         previous_channel_id=None if left is None else str(left.id),
         previous_channel_name=None if left is None else left.name,
+    )
+
+
+def marks_for(
+    change: VoiceChanged,
+    told: VoiceStateEvent | None,
+    channels: Mapping[ChannelId, Channel],
+    sees: Sees,
+) -> VoiceMarks | None:
+    """Tell how somebody is; None: an audience that was `told` the event knows it.
+
+    Who joins is taken for a person without marks. Who moves keeps theirs, but is in no
+    stage's audience.
+    """
+    after = change.after
+    if after is None or not _is_seen(channels.get(after.channel), sees):
+        return None
+    now = voice_member(after)
+    if now == _taken_for(now, change.before, told):
+        return None
+    return VoiceMarks(
+        **asdict(now), guild_id=str(change.guild), channel_id=str(after.channel)
+    )
+
+
+def _taken_for(
+    now: VoiceMember, before: Voice | None, told: VoiceStateEvent | None
+) -> VoiceMember:
+    if before is None or (told is not None and told.action == "join"):
+        return VoiceMember(
+            now.user_id,
+            now.display_name,
+            now.avatar_url,
+            self_mute=False,
+            self_deaf=False,
+            streaming=False,
+            video=False,
+            suppressed=False,
+            bot=False,
+            speaking=None,
+        )
+    known = voice_member(before)
+    if told is None:
+        return known
+    return replace(
+        known,
+        display_name=now.display_name,
+        avatar_url=now.avatar_url,
+        suppressed=False,
     )
 
 

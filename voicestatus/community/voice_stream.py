@@ -19,6 +19,7 @@ from voicestatus.community.voice_events import (
     VoiceSight,
     event_for,
     is_shown,
+    marks_for,
     message,
     move_of,
 )
@@ -141,12 +142,13 @@ class GuildStream:
             self._look_again()
             return
         move = move_of(change, self._channels, self._before)
-        if move is None:
-            return
         for view in self.views.values():
-            event = event_for(move, view.sees)
+            event = None if move is None else event_for(move, view.sees)
             if event is not None:
                 view.tell(event)
+            marks = marks_for(change, event, self._channels, view.sees)
+            if marks is not None:
+                view.tell(marks, "marks")
 
     def end(self) -> None:
         for view in self.views.values():

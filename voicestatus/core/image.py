@@ -86,13 +86,15 @@ Judged = Generator[None, None, tuple[Chip, Seal]]
 
 _MAGIC = 0xE9
 _HEADER = struct.Struct("<BBBBI")
-_EXTENDED_BYTES = 24
+PROGRAM_HEADER_BYTES, HAS_DIGEST_AT = 24, 23
+"""Of the ESP32 family."""
 _SEGMENT = struct.Struct("<II")
+SEGMENT_HEADER_BYTES = _SEGMENT.size
 _MOST_SEGMENTS = 16
 _DESCRIPTOR_AT, _DESCRIPTOR = 32, bytes.fromhex("3254cdab")
 HEAD_BYTES = _DESCRIPTOR_AT + len(_DESCRIPTOR)
 """So many tell a program of the ESP32 family from its boot loader."""
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32
 
 _FAMILY = {
     chip.code: chip for chip in (Chip.ESP32, Chip.ESP32S2, Chip.ESP32S3, Chip.ESP32C3)
@@ -120,6 +122,11 @@ _ESP8266_MEMORY = (
 def is_program(head: bytes) -> bool:
     """Whether a file of the ESP32 family that begins so is a program."""
     return head[_DESCRIPTOR_AT:HEAD_BYTES] == _DESCRIPTOR
+
+
+def is_for_esp8266(head: bytes) -> bool:
+    """Whether an image that begins so is for an ESP8266: it has no chip id."""
+    return int.from_bytes(head[4:8], "little") >> 12 == _EBOOT
 
 
 class ImageReader:
@@ -215,8 +222,8 @@ class ImageReader:
         if head[0] != _MAGIC:
             head = yield from self._file.peek(foreign.HEAD_BYTES)
             raise ImageRefused(*foreign.kind_of(head), 0)
-        if int.from_bytes(head[4:], "little") >> 12 == _EBOOT:
-            # Before the others: it has no chip id, what stands there is a length.
+        if is_for_esp8266(head):
+            # Before the others: where they have a chip id stands a length.
             judged = yield from self._esp8266()
         else:
             judged = yield from self._esp32()
@@ -240,15 +247,15 @@ class ImageReader:
         if (chip := _FAMILY.get(code)) is None:
             name = _OTHER_CHIPS.get(code, f"an unknown chip ({code})")
             raise ImageRefused("IMAGE_CHIP", f"This is for {name}.", 12)
-        if head[23] > 1:
+        if head[HAS_DIGEST_AT] > 1:
             told = "Its header does not say whether a digest follows."
-            raise ImageRefused("IMAGE_HEADER", told, 23)
+            raise ImageRefused("IMAGE_HEADER", told, HAS_DIGEST_AT)
         self._chip = chip
-        yield from self._program(_EXTENDED_BYTES)
-        if not head[23]:
+        yield from self._program(PROGRAM_HEADER_BYTES)
+        if not head[HAS_DIGEST_AT]:
             return chip, "checksum"
         meant, at = self._file.sha256.digest(), self._file.at
-        if (yield from self._take(_DIGEST_BYTES)) != meant:
+        if (yield from self._take(DIGEST_BYTES)) != meant:
             told = "The image is damaged: its SHA-256 is not the one at its end."
             raise ImageRefused("IMAGE_DIGEST", told, at)
         return chip, "sha256"

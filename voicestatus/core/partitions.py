@@ -154,6 +154,9 @@ def _check(partitions: Sequence[Partition]) -> None:
             raise _table_refused(f"The partition {each.name!r} begins too early", 0)
         if each.kind == _APP and each.offset % _APP_ALIGNMENT:
             raise _table_refused(f"The program slot {each.name!r} begins oddly", 0)
+    otadata = otadata_in(partitions)
+    if otadata is not None and otadata.size_bytes < OTADATA_BYTES:
+        raise _table_refused(f"The partition {otadata.name!r} is too small", 0)
     for one, other in pairwise(partitions):
         if one.end > other.offset:
             both = f"The partitions {one.name!r} and {other.name!r}"

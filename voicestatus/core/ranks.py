@@ -6,7 +6,8 @@ Source: Discord docs, Permissions, "Permission Hierarchy".
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from voicestatus.core.ids import GuildId, RoleId
 
@@ -38,6 +39,18 @@ class Obstacle(Enum):
     """Who wants it handed out has less themselves."""
     FORBIDDEN = "forbidden"
     """Discord said no where nothing else told why."""
+
+
+WORDS: Final[Mapping[Obstacle, str]] = MappingProxyType(
+    {
+        Obstacle.GONE: "the server has it no more",
+        Obstacle.EVERYONE: "everyone has it",
+        Obstacle.MANAGED: "Discord or another program gives it",
+        Obstacle.ABOVE: "it is not below the highest role of the bot",
+        Obstacle.BEYOND: "it is more than you have yourself; ask an admin",
+        Obstacle.FORBIDDEN: "Discord does not allow it",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,15 @@ class Channel(Enum):
     BETA = "beta"
 
 
+@dataclass(frozen=True, slots=True)
+class FlashPart:
+    """Bytes that a chip needs in its flash memory, by their SHA-256, and where."""
+
+    offset: int
+    size_bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """What the catalogue knows of one image; what stands above `manifest` is signed.
@@ -42,6 +51,9 @@ class Release:
     added_at: float
     """Unix seconds."""
     notes: str = ""
+    flash: tuple[FlashPart, ...] = ()
+    """What starts it on a blank chip, by offset; the image is one of them. Not signed.
+    Empty: that was not given, or the image needs nothing else."""
     trusted: bool = True
     """Whether a key that may sign releases today has signed it."""
 

@@ -1,6 +1,6 @@
-"""The releases that there are: one document and one image each."""
+"""The releases that there are: one document each, and the bytes that it names."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from twisted.application.service import Service
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from voicestatus.core.errors import Refusal, StoreError
 from voicestatus.core.image import LARGEST_BYTES
 from voicestatus.core.manifest import PublicKey
-from voicestatus.core.release import Channel, Release
+from voicestatus.core.release import Channel, FlashPart, Release
 from voicestatus.ota.images import KIND as IMAGE
 from voicestatus.ota.incoming import Incoming, Signed, Terms
 from voicestatus.ota.records import KIND, putting, read
@@ -116,7 +116,8 @@ class Catalogue(Service):
     ) -> tuple[Release, bool]:
         """Make it a release; return that, and whether it is new.
 
-        The same image with the same manifest is the release that it was.
+        The same image with the same manifest is the release that it was, but for what a
+        blank chip needs: the latest that was given stays.
 
         :raises Refusal: `IMAGE_REFUSED`, `MANIFEST_REFUSED`, `BUILD_EXISTS`.
         """
@@ -127,18 +128,24 @@ class Catalogue(Service):
             await self._take_over(signed.id)
             before = self._like(signed)
             # That again heals an image that was lost.
-            await incoming.finish(signed.image.sha256)
-            if before is not None:
+            await incoming.finish(signed)
+            kept = self._flash_kept(signed)
+            if before is not None and signed.flash in {(), kept}:
                 return before, False
-            release = signed.release(self._wall(), terms)
+            release = replace(
+                before or signed.release(self._wall(), terms),
+                flash=signed.flash or kept,
+            )
             await self._store.write(
                 putting(release, ANY if release.id in self._releases else None),
                 *also(release),
             )
             await self._store.sync()
             self._put(release.id, release)
+            if kept:
+                await self._forget_images(part.sha256 for part in kept)
         self._log.info("release {release} was added", release=release.id)
-        return release, True
+        return release, before is None
 
     async def change(
         self,
@@ -166,7 +173,7 @@ class Catalogue(Service):
             return release
 
     async def delete(self, id_: str, *, also: tuple[Change, ...] = ()) -> None:
-        """Forget a release and its image.
+        """Forget a release, its image, and what else a blank chip needs of it.
 
         :raises Refusal: `RELEASE_NOT_FOUND`, `RELEASE_IN_USE`.
         """
@@ -177,7 +184,7 @@ class Catalogue(Service):
                 raise Refusal("RELEASE_IN_USE", text, release=id_)
             await self._store.write(Delete(KIND, id_), *also)
             self._put(id_, None)
-            await self._forget_image(release.sha256)
+            await self._forget_images(_bytes_of(release))
 
     def _like(self, signed: Signed) -> Release | None:
         """Return the release that it is already.
@@ -202,6 +209,12 @@ class Catalogue(Service):
                     release=other.id,
                 )
         return None
+
+    def _flash_kept(self, signed: Signed) -> tuple[FlashPart, ...]:
+        """Return what is known already of how to start the same image."""
+        now = self._releases.get(signed.id)
+        same = now is not None and now.sha256 == signed.image.sha256
+        return now.flash if now is not None and same else ()
 
     def _known(self, id_: str) -> Release:
         self._refuse_until_loaded()
@@ -256,8 +269,7 @@ class Catalogue(Service):
             blobs = await self._store.blobs(IMAGE)
             await deferLater(self._clock, ORPHANED_AFTER_S)
             async with self._lock:
-                stored = await self._store.list(KIND)
-                wanted = {read(document, ()).sha256 for document in stored}
+                wanted = await self._wanted()
                 for blob in blobs:
                     if blob.id not in wanted:
                         await self._store.delete_blob(IMAGE, blob.id)
@@ -265,13 +277,26 @@ class Catalogue(Service):
             # One that cannot be read may be the one that has the image.
             self._log.warn("images without a release are kept: {why}", why=str(e))
 
-    async def _forget_image(self, sha256: str) -> None:
-        if any(release.sha256 == sha256 for release in self._releases.values()):
-            return
+    async def _forget_images(self, names: Iterable[str]) -> None:
+        """Forget those that no release needs: builds may have a boot loader in common.
+
+        Another node may have added one of which nothing is known here yet.
+        """
         try:
-            await self._store.delete_blob(IMAGE, sha256)
+            for sha256 in set(names) - await self._wanted():
+                await self._store.delete_blob(IMAGE, sha256)
         except StoreError as e:
-            self._log.warn("an image is forgotten later: {why}", why=str(e))
+            self._log.warn("images are forgotten later: {why}", why=str(e))
+
+    async def _wanted(self) -> set[str]:
+        """:raises StoreError: also when there is a release that cannot be read."""
+        stored = await self._store.list(KIND)
+        return {sha for document in stored for sha in _bytes_of(read(document, ()))}
+
+
+def _bytes_of(release: Release) -> set[str]:
+    """Return the names of what is stored of it."""
+    return {release.sha256, *(part.sha256 for part in release.flash)}
 
 
 async def _needed_nowhere(_: str) -> bool:

@@ -10,7 +10,7 @@ from voicestatus.store.documents import Store
 from voicestatus.tasks import Tasks
 
 KIND = "image"
-"""Of blobs. The id of one is its SHA-256."""
+"""Of blobs, also of what else a blank chip needs. The id of one is its SHA-256."""
 KEPT_BYTES = 16 * 1_048_576
 """The images of a rollout to every chip."""
 

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from voicestatus.core.chip import Chip
 from voicestatus.core.errors import StoreError
 from voicestatus.core.manifest import ManifestRefused, PublicKey, verified
-from voicestatus.core.release import Channel, Release
+from voicestatus.core.release import Channel, FlashPart, Release
 from voicestatus.store.documents import ANY, Document, Expected, Put
 
 KIND = "release"
@@ -34,6 +34,7 @@ class Record(Struct, frozen=True):
     legacy: bool
     added_at: float
     notes: str
+    flash: tuple[FlashPart, ...] = ()
 
 
 _SIGNED = (

@@ -190,7 +190,7 @@ class AdminSide(Row):
 def _of_community(community: Community, hub: Hub, audit: Audit) -> list[object]:
     """Return the subjects of the Discord integration."""
     guilds, organizations = community.guilds, community.organizations
-    permits = Permits(community.membership, organizations, guilds, hub.presence)
+    permits = Permits(community.membership, organizations, guilds)
     return [
         GuildsSubject(
             guilds, community.activity, community.application, organizations, permits

@@ -2,7 +2,8 @@
 
 Nothing is written while it is told. First the signs have their light, for which the
 same event may stand; then all that was told in that turn of the reactor goes out as
-one frame, to some hundred readers in each further turn.
+one frame, to some hundred readers in each further turn. What is told until they all
+have it is the next frame: however much happens, one is on its way.
 """
 
 from collections import deque
@@ -146,8 +147,9 @@ class Crowds:
         self._go_on()
 
     def _go_on(self) -> None:
-        for crowd in tuple(self._told):
-            self._begin_rounds(crowd)
+        if not self._rounds:  # else it waits, and goes out as one frame
+            for crowd in tuple(self._told):
+                self._begin_rounds(crowd)
         left = SLICE
         while self._rounds and left:
             round_ = self._rounds[0]
@@ -156,7 +158,7 @@ class Crowds:
                 self._rounds.popleft()
             left -= len(some)
             round_.crowd.tell(some, round_.frame)
-        if self._rounds:
+        if self._rounds or self._told:
             self._call()
 
     def _begin_rounds(self, crowd: Crowd) -> None:

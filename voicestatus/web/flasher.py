@@ -8,10 +8,10 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from voicestatus.core.chip import Chip
-from voicestatus.core.release import Release
+from voicestatus.core.release import FlashPart, Release
 
 Family = Literal["ESP8266", "ESP32", "ESP32-S2", "ESP32-S3", "ESP32-C3"]
-Obstacle = Literal["APP_ALONE", "NOT_TRUSTED"]
+Obstacle = Literal["APP_ALONE", "NOT_TRUSTED", "NO_CHIP"]
 
 FAMILIES: Final[dict[Chip, Family]] = {
     Chip.ESP8266: "ESP8266",
@@ -21,14 +21,6 @@ FAMILIES: Final[dict[Chip, Family]] = {
     Chip.ESP32C3: "ESP32-C3",
 }
 """As esptool-js calls them. What has no family is no chip."""
-STARTS_AT: Final = {Chip.ESP8266: 0}
-"""Where a release has to stand in flash that holds nothing else, so that it boots.
-
-An ESP8266's image begins with its boot loader. That of an ESP32 is the program alone,
-which needs a boot loader and a partition table of its own: without them it would not
-start, and written where an older program stands it need not be the one that starts.
-Source: eboot.c; ESP-IDF, "Bootloader" and "Over The Air Updates".
-"""
 NAME: Final = "voicestatus"
 """What the firmware calls itself by Improv: that tells an update from a first time."""
 IMPROV_WAIT_S: Final = 15
@@ -49,13 +41,13 @@ class FlashBuild(Struct, frozen=True, rename="camel"):
     obstacle: Annotated[
         Obstacle | None,
         Meta(
-            description="why not: APP_ALONE: the chip needs a boot loader, too; "
+            description="why not: APP_ALONE: no boot loader came with it; "
             "NOT_TRUSTED: no key that may sign today has signed it"
         ),
     ]
 
 
-class FlashPart(Struct, frozen=True):
+class FlashManifestPart(Struct, frozen=True):
     """Bytes, and where in flash they belong."""
 
     path: Annotated[str, Meta(description="from where the manifest is")]
@@ -66,7 +58,7 @@ class FlashManifestBuild(Struct, frozen=True, rename="camel"):
     """What one family of chips gets."""
 
     chip_family: Family
-    parts: tuple[FlashPart, ...]
+    parts: tuple[FlashManifestPart, ...]
 
 
 class FlashManifest(Struct, frozen=True):
@@ -99,14 +91,33 @@ def build_of(release: Release) -> FlashBuild | None:
 
 
 def obstacle(release: Release) -> Obstacle | None:
-    """Tell why a release for a chip is not put on one by a browser."""
+    """Tell why a release is not put on a chip by a browser."""
+    if release.chip not in FAMILIES:
+        return "NO_CHIP"
     if not release.trusted:
         return "NOT_TRUSTED"
-    return None if release.chip in STARTS_AT else "APP_ALONE"
+    return None if parts_of(release) else "APP_ALONE"
+
+
+def parts_of(release: Release) -> tuple[FlashPart, ...]:
+    """Return all that has to stand in flash so that it starts; none: not known.
+
+    An ESP8266's image begins with its boot loader. That of an ESP32 is the program
+    alone, which needs a boot loader and a partition table of its own: without them it
+    would not start, and written where an older program stands it need not be the one
+    that starts.
+    Source: eboot.c; ESP-IDF, "Bootloader" and "Over The Air Updates".
+    """
+    if release.chip is Chip.ESP8266:
+        return (FlashPart(0, release.size_bytes, release.sha256),)
+    return release.flash
 
 
 def manifest_of(release: Release) -> FlashManifest:
     """Make the manifest of a release that has no obstacle."""
-    part = FlashPart(f"images/{release.id}", STARTS_AT[release.chip])
-    build = FlashManifestBuild(FAMILIES[release.chip], (part,))
+    parts = tuple(
+        FlashManifestPart(f"images/{release.id}/{part.offset}", part.offset)
+        for part in parts_of(release)
+    )
+    build = FlashManifestBuild(FAMILIES[release.chip], parts)
     return FlashManifest(NAME, release.version, (build,))

@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from itertools import chain
 
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from voicestatus.web.health import NotFound
 from voicestatus.web.site import Page
@@ -94,15 +94,20 @@ class Leaf(Page):
         super().__init__()
         self._file, self._cache_control, self._status = file, cache_control, status
 
-    def render(self, request: Request) -> bytes:
-        if request.method == b"HEAD":
-            return self.render_HEAD(request)
-        if request.method == b"GET":
-            return self.render_GET(request)
-        # Twisted would send a page of HTML, without our headers.
-        request.setResponseCode(HTTPStatus.METHOD_NOT_ALLOWED)
-        request.setHeader(b"allow", b"GET, HEAD")
-        return b""
+    def render(self, request: Request) -> bytes | int:
+        if request.method not in {b"GET", b"HEAD"}:
+            # Twisted would send a page of HTML, without our headers.
+            request.setResponseCode(HTTPStatus.METHOD_NOT_ALLOWED)
+            request.setHeader(b"allow", b"GET, HEAD")
+            return b""
+        head = request.method == b"HEAD"
+        body = self.render_HEAD(request) if head else self.render_GET(request)
+        if request.code != HTTPStatus.NOT_MODIFIED:
+            return body
+        # Twisted would say that the file has no bytes. Source: RFC 9110, 8.6.
+        request.responseHeaders.removeHeader(b"content-length")
+        request.finish()
+        return NOT_DONE_YET
 
     def render_GET(self, request: Request) -> bytes:
         zipped = takes_gzip(request.getHeader(b"accept-encoding") or b"")

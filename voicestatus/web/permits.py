@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from voicestatus.community.guilds import Guilds
 from voicestatus.community.membership import NAMED, STRANGER, Membership, Standing
 from voicestatus.community.organizations import Organization, Organizations
-from voicestatus.community.refusals import bot_not_in_server, not_told_of
 from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import ChannelId, GuildId, UserId
 from voicestatus.core.permissions import READ_MESSAGE_HISTORY, Holder
@@ -20,6 +19,8 @@ T = TypeVar("T")
 
 ASKED_MOST: Final = 25
 """In how many servers somebody is looked for."""
+FEW: Final = 3
+"""In so many that give no level it is asked with each request whether somebody is."""
 ASKING: Final = (
     "DISCORD_NOT_LINKED",
     "NOT_ORGANIZATION_MEMBER",
@@ -36,14 +37,10 @@ class Permits:
     """Sees that callers are what an endpoint wants. Admins are managers of all."""
 
     def __init__(
-        self,
-        membership: Membership,
-        organizations: Organizations,
-        guilds: Guilds,
-        presence: Presence,
+        self, membership: Membership, organizations: Organizations, guilds: Guilds
     ) -> None:
         self._membership, self._organizations = membership, organizations
-        self._guilds, self._presence = guilds, presence
+        self._guilds = guilds
 
     async def member(self, caller: Caller, of: GuildId | Organization) -> Standing:
         """Return what they are there.
@@ -108,8 +105,8 @@ class Permits:
     async def theirs(self, caller: Caller) -> list[tuple[Organization, Standing]]:
         """Return the organizations that they are a member or manager of, by id.
 
-        Of very many servers they are looked for in those where they are in voice, and
-        then in the first `ASKED_MOST`.
+        Of very many servers they are looked for in `ASKED_MOST`: on whose roster they
+        are, where they seem to be, and then in the first.
 
         :raises Refusal: what comes of asking Discord.
         """
@@ -118,8 +115,13 @@ class Permits:
             return [(each, NAMED) for each in all_]
         if (user := caller.who.user) is None:
             return []
-        likely = sorted(all_, key=lambda each: not self._in_voice(each.guild, user))
-        asked = sorted(likely[:ASKED_MOST], key=lambda each: each.id)
+        asked = all_
+        if len(all_) > ASKED_MOST:
+            listed = frozenset(await self._membership.listed(user))
+            likely = sorted(
+                all_, key=lambda each: not self._is_near(each, user, listed)
+            )
+            asked = sorted(likely[:ASKED_MOST], key=lambda each: each.id)
         found = await _all(self._membership.standing(each, user) for each in asked)
         return [pair for pair in zip(asked, found, strict=True) if pair[1].member]
 
@@ -143,12 +145,15 @@ class Permits:
         except Refusal:
             if await self._organizations.of_guild(guild) is None:
                 raise
-            heard = self._presence.heard
-            raise bot_not_in_server() if heard else not_told_of() from None
+            raise self._guilds.absence() from None
 
-    def _in_voice(self, guild: GuildId | None, user: UserId) -> bool:
-        there = None if guild is None else self._presence.guilds.get(guild)
-        return there is not None and user in there.voices
+    def _is_near(
+        self, organization: Organization, user: UserId, listed: Collection[str]
+    ) -> bool:
+        guild = organization.guild
+        return organization.id in listed or (
+            guild is not None and self._membership.seems_inside(guild, user)
+        )
 
 
 class DiscordStanding:
@@ -179,12 +184,13 @@ class DiscordStanding:
                 raise each
         if any(standing.member for standing in standings):
             return Level.MEMBER
-        guilds = self._presence.guilds
-        others = [guild for guild in guilds if guild not in self._trusted]
-        if any(user in guilds[guild].voices for guild in others):
+        others = [each for each in self._presence.guilds if each not in self._trusted]
+        if any(self._membership.seems_inside(guild, user) for guild in others):
             return Level.MEMBER
-        inside = (self._is_inside(guild, user) for guild in others[:ASKED_MOST])
-        return Level.MEMBER if any(await _all(inside)) else Level.GUEST
+        if len(others) > FEW:
+            return Level.GUEST
+        inside = await _all(self._is_inside(guild, user) for guild in others)
+        return Level.MEMBER if any(inside) else Level.GUEST
 
     async def _in_trusted(self, guild: GuildId, user: UserId) -> Standing | Refusal:
         try:

@@ -123,6 +123,15 @@ class Reader:
     def end(self) -> None:
         self._streams.end(self)
 
+    def close(self, frame: bytes) -> None:
+        """Write a last frame, and close the connection behind it."""
+        try:
+            self.path.put(self.transport, frame)
+            self.transport.loseConnection()
+        except Exception:  # noqa: BLE001 - one reader must not keep it from the others
+            self._log.failure("a reader could not be told the end and is cut off")
+            self.transport.abortConnection()
+
     # ---- what the transport says ---------------------------------------------------
 
     def makeConnection(self, transport: Transport) -> None:
@@ -202,9 +211,9 @@ class EventStreams(Service):
         self._newest = (self._newest + 1) % LOOK_EVERY_S
         reader.slot = self._newest
         self._slots[reader.slot].add(reader)
-        self._follow(reader, source, last_event_id.decode("latin-1"))
         if owner is not None:
             self._make_room(reader, owner)
+        self._follow(reader, source, last_event_id.decode("latin-1"))
 
     # ---- what its readers report ---------------------------------------------------
 
@@ -213,8 +222,7 @@ class EventStreams(Service):
         if not self._take_out(reader):
             return
         told = b"" if retry_ms is None else reader.framed(b"retry: %d\n\n" % retry_ms)
-        reader.path.put(reader.transport, told + (_LAST_CHUNK * reader.chunked))
-        reader.transport.loseConnection()
+        reader.close(told + (_LAST_CHUNK * reader.chunked))
         self._ending.add(reader, self._clock.seconds())
 
     def cut_off(self, reader: Reader, *, slow: bool = False) -> None:

@@ -14,6 +14,7 @@ from voicestatus.core.lights import Light as CoreLight
 from voicestatus.core.lights import RuleText
 from voicestatus.core.release import Release as CoreRelease
 from voicestatus.devices.registry import Showing
+from voicestatus.web.flasher import Obstacle, obstacle
 
 RuleJson = Annotated[
     Raw,
@@ -135,6 +136,17 @@ class Release(Struct, frozen=True, rename="camel"):
     trusted: Annotated[
         bool, Meta(description="a key that may sign today did; else nobody gets it")
     ]
+    flashable: Annotated[
+        bool, Meta(description="a browser can put it on a chip over USB")
+    ]
+    not_flashable: Annotated[
+        Obstacle | None,
+        Meta(
+            description="why not: APP_ALONE: no boot loader came with it; "
+            "NOT_TRUSTED: no key that may sign today has signed it; "
+            "NO_CHIP: it is for a computer"
+        ),
+    ]
 
 
 class Light(Struct, frozen=True, rename="camel"):
@@ -246,6 +258,7 @@ def device_of(device: fleet.Device, node: str | UnsetType = UNSET) -> Device:
 
 def release_of(release: CoreRelease, *, needed: bool) -> Release:
     """Show a release."""
+    why = obstacle(release)
     return Release(
         id=release.id,
         chip=release.chip.title,
@@ -265,6 +278,8 @@ def release_of(release: CoreRelease, *, needed: bool) -> Release:
         added_at=at(release.added_at),
         needed=needed,
         trusted=release.trusted,
+        flashable=why is None,
+        not_flashable=why,
     )
 
 

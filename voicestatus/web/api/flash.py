@@ -21,6 +21,7 @@ from voicestatus.web.flasher import (
     build_of,
     manifest_of,
     obstacle,
+    parts_of,
 )
 from voicestatus.web.views import at
 
@@ -77,16 +78,18 @@ class FlashSubject:
 
     @endpoint(
         "GET",
-        "/flash/images/<release>",
+        "/flash/images/<release>/<offset>",
         refuses=("RELEASE_NOT_FOUND", "RELEASE_NOT_FLASHABLE", "STORE_UNAVAILABLE"),
         media="application/octet-stream",
     )
-    async def image(self, release: str) -> Resource:
-        """Give the image of a release."""
-        found = self._flashable(release)
-        answer = await self._images.answer(found.sha256)
+    async def image(self, release: str, offset: str) -> Resource:
+        """Give what a release has at an offset of flash memory."""
+        parts = {f"{p.offset}": p for p in parts_of(self._flashable(release))}
+        if (part := parts.get(offset)) is None:
+            raise Refusal("RELEASE_NOT_FOUND", "This release has nothing there.")
+        answer = await self._images.answer(part.sha256)
         if answer is None:
-            raise Refusal("RELEASE_NOT_FOUND", "The image of this release is lost.")
+            raise Refusal("RELEASE_NOT_FOUND", "These bytes of the release are lost.")
         return answer
 
     def _flashable(self, id_: str) -> Release:

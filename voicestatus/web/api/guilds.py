@@ -16,6 +16,7 @@ from voicestatus.community.application import OwnApplication
 from voicestatus.community.guilds import GuildPicture, Guilds
 from voicestatus.community.needs import needed_in
 from voicestatus.community.organizations import Organizations
+from voicestatus.community.settings import Snowflake
 from voicestatus.core.bot_permissions import (
     NEEDED,
     REQUESTED,
@@ -23,15 +24,13 @@ from voicestatus.core.bot_permissions import (
     invitation,
 )
 from voicestatus.core.channels import WORDS
-from voicestatus.core.errors import Refusal
-from voicestatus.core.ids import ChannelId, GuildId
+from voicestatus.core.ids import ChannelId, snowflake
 from voicestatus.web.api.endpoint import endpoint
-from voicestatus.web.api.reading import invalid
+from voicestatus.web.api.reading import guild_id, invalid
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth.identity import Level
 from voicestatus.web.permits import ASKING, Permits
 
-ID_DIGITS_MOST = 20
 _REFUSES = ("GUILD_NOT_FOUND", *ASKING)
 
 
@@ -55,7 +54,7 @@ class BotInvite(Struct, frozen=True, rename="camel"):
 class BotInviteQuery(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Which server is meant."""
 
-    guild_id: Annotated[str, Meta(pattern="^[0-9]{1,20}$")] | None = None
+    guild_id: Snowflake | None = None
 
 
 class ChannelHealth(Struct, frozen=True, rename="camel"):
@@ -158,7 +157,7 @@ class GuildsSubject:
         In a channel other permissions may hold than in the server as a whole: those
         that the organization uses are told one by one.
         """
-        id_ = _guild(guild)
+        id_ = guild_id(guild)
         await self._permits.manager(caller, id_)
         picture = await self._guilds.picture(id_)
         return PermissionHealth(
@@ -174,7 +173,7 @@ class GuildsSubject:
 
         What the bot cannot see is left out.
         """
-        id_ = _guild(guild)
+        id_ = guild_id(guild)
         await self._permits.manager(caller, id_)
         picture = await self._guilds.picture(id_)
         seen = picture.visible_to(picture.own)
@@ -194,7 +193,7 @@ class GuildsSubject:
     @endpoint("GET", "/discord/<guild>/roles", level=Level.GUEST, refuses=_REFUSES)
     async def roles(self, guild: str, caller: Caller) -> list[GuildRole]:
         """List the roles, the highest first, without @everyone; for managers."""
-        id_ = _guild(guild)
+        id_ = guild_id(guild)
         await self._permits.manager(caller, id_)
         picture = await self._guilds.picture(id_)
         return [
@@ -219,7 +218,7 @@ class GuildsSubject:
         Only of channels that one may see. Without `channelIds` it is all of them, but
         of texts only those that were written in last; the others are `NOT_ASKED`.
         """
-        id_ = _guild(guild)
+        id_ = guild_id(guild)
         channels = None if query.channel_ids is None else _channels(query.channel_ids)
         sees = await self._permits.sees(caller, id_)
         return await self._activity.of(id_, channels, sees, query.limit)
@@ -241,24 +240,16 @@ class GuildsSubject:
         )
 
 
-def _guild(text: str) -> GuildId:
-    if not _is_id(text):
-        raise Refusal("GUILD_NOT_FOUND", "There is no such Discord server here.")
-    return GuildId(int(text))
-
-
 def _channels(text: str) -> tuple[ChannelId, ...]:
     """Read ids with commas between them, each once."""
-    ids = [part.strip() for part in text.split(",")]
-    if not all(map(_is_id, ids)):
-        raise invalid("channelIds", "channelIds should be ids with commas")
-    if len(set(ids)) > CHANNELS_MOST:
+    ids: dict[ChannelId, None] = {}
+    for part in text.split(","):
+        if (id_ := snowflake(part.strip())) is None:
+            raise invalid("channelIds", "channelIds should be ids with commas")
+        ids[ChannelId(id_)] = None
+    if len(ids) > CHANNELS_MOST:
         raise invalid("channelIds", f"channelIds are {CHANNELS_MOST} at most")
-    return tuple(ChannelId(int(id_)) for id_ in dict.fromkeys(ids))
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= ID_DIGITS_MOST
+    return tuple(ids)
 
 
 def _parent_name(picture: GuildPicture, parent: ChannelId | None) -> str | None:

@@ -1,6 +1,5 @@
 """`/organizations`: the communities, their settings, and who is on their rosters."""
 
-import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -12,14 +11,13 @@ from voicestatus.community.organizations import Organization, Organizations
 from voicestatus.community.profiles import Profile, Profiles
 from voicestatus.community.roster import Roster, RosterMember
 from voicestatus.community.settings import (
-    SNOWFLAKE,
     AttendanceMode,
     Name,
     Rank,
     SettingsPatch,
     Snowflake,
 )
-from voicestatus.core.ids import GuildId, UserId
+from voicestatus.core.ids import GuildId, UserId, snowflake
 from voicestatus.core.presence import Presence
 from voicestatus.store.documents import Change
 from voicestatus.web.api.endpoint import endpoint
@@ -238,8 +236,7 @@ class OrganizationsSubject:
     )
     async def settings(self, organization: str, caller: Caller) -> Settings:
         """Show what is set of an organization."""
-        found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        found = await self._managed(organization, caller)
         return _settings_of(found)
 
     @endpoint(
@@ -262,8 +259,7 @@ class OrganizationsSubject:
         Channels and roles have to be in its server. Another server takes away those
         that are not there, the roles of ranks, and the invites.
         """
-        found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        found = await self._managed(organization, caller)
         by = None
         if body.discord_rank_roles:
             by = await self._permits.hands_out_as(caller, found)
@@ -285,8 +281,7 @@ class OrganizationsSubject:
 
         Names and avatars are those of the linked server, as far as Discord tells.
         """
-        found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        found = await self._managed(organization, caller)
         roster = await self._roster.of(organization)
         users = [member.user for member in roster]
         known = await self._profiles.of(found.guild, users)
@@ -303,8 +298,7 @@ class OrganizationsSubject:
         self, organization: str, user: str, body: MemberPut, caller: Caller
     ) -> MemberView:
         """Put a user of Discord on the roster, or change what is said there."""
-        found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        found = await self._managed(organization, caller)
         beyond: frozenset[str] = frozenset()
         if body.rank is not UNSET:
             beyond = await self._ranks_beyond(found, caller)
@@ -329,8 +323,7 @@ class OrganizationsSubject:
     )
     async def remove_member(self, organization: str, user: str, caller: Caller) -> None:
         """Take somebody off the roster."""
-        found = await self._organizations.get(organization)
-        await self._permits.manager(caller, found)
+        found = await self._managed(organization, caller)
         await self._roster.remove(
             organization,
             _user_id(user),
@@ -338,6 +331,11 @@ class OrganizationsSubject:
             may_name=_is_admin(caller),
             beyond=await self._ranks_beyond(found, caller),
         )
+
+    async def _managed(self, organization: str, caller: Caller) -> Organization:
+        found = await self._organizations.get(organization)
+        await self._permits.manager(caller, found)
+        return found
 
     async def _ranks_beyond(
         self, organization: Organization, caller: Caller
@@ -427,6 +425,6 @@ def _text(id_: int | None) -> str | None:
 
 
 def _user_id(text: str) -> UserId:
-    if re.fullmatch(SNOWFLAKE, text) is None:
+    if (id_ := snowflake(text)) is None:
         raise invalid("userId", "userId should be that of a user of Discord")
-    return UserId(int(text))
+    return UserId(id_)

@@ -8,21 +8,13 @@ from msgspec import Meta, Struct
 from voicestatus.community.organizations import Organizations
 from voicestatus.community.ranks import Outcome, RankRoles
 from voicestatus.core.ids import RoleId
-from voicestatus.core.ranks import Obstacle
+from voicestatus.core.ranks import WORDS, Obstacle
 from voicestatus.web.api.endpoint import endpoint
 from voicestatus.web.audit import Audit, Caller
 from voicestatus.web.auth.identity import Level, Scope
 from voicestatus.web.permits import ASKING, Permits
 
 NOT_ASSIGNABLE = "ROLE_NOT_ASSIGNABLE"
-WORDS = {
-    Obstacle.GONE: "the server has it no more",
-    Obstacle.EVERYONE: "everyone has it",
-    Obstacle.MANAGED: "Discord or another program gives it",
-    Obstacle.ABOVE: "it is not below the highest role of the bot",
-    Obstacle.BEYOND: "it is more than you have yourself",
-    Obstacle.FORBIDDEN: "Discord does not allow it",
-}
 
 
 class SyncQuery(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from voicestatus.core.errors import Refusal
+from voicestatus.core.ids import GuildId, snowflake
 
 _FIELD = re.compile(r"(?:unknown|required) field `(.*?)`", re.DOTALL)
 _PATH = re.compile(r"`\$\.?([^`]*)`\Z")
@@ -56,6 +57,14 @@ def read_value(value: object, type_: Any, *, strict: bool = True) -> Any:
         return msgspec.convert(value, type_, strict=strict)
     except msgspec.ValidationError as e:
         raise _invalid(str(e)) from e
+
+
+def guild_id(text: str) -> GuildId:
+    """:raises Refusal: `GUILD_NOT_FOUND`, when it cannot be the id of any."""
+    id_ = snowflake(text)
+    if id_ is None:
+        raise Refusal("GUILD_NOT_FOUND", "There is no such Discord server here.")
+    return GuildId(id_)
 
 
 def invalid(key: str, message: str) -> Refusal:

@@ -17,6 +17,7 @@ from voicestatus.core.manifest import SIZE as MANIFEST_BYTES
 from voicestatus.core.release import Channel, Release
 from voicestatus.ota.catalogue import Catalogue
 from voicestatus.ota.incoming import Incoming, Terms
+from voicestatus.store.documents import Change
 from voicestatus.web import views
 from voicestatus.web.api.endpoint import Again, FormOf, endpoint
 from voicestatus.web.api.reading import invalid, read_value
@@ -29,7 +30,8 @@ UPLOAD_WITHIN_S = 600.0
 """One that comes in drops must not keep the others' place."""
 RETRY_AFTER_S = 10
 BESIDES_BYTES = 65_536
-"""What a form may hold besides the image."""
+"""What a form may hold besides image and flash."""
+FORM_BYTES = 2 * LARGEST_BYTES + BESIDES_BYTES
 FIELD_BYTES = 4096
 
 ChannelName = Literal["stable", "beta"]
@@ -48,6 +50,13 @@ RELEASE_FORM: dict[str, Any] = {
             "type": "string",
             "contentMediaType": "application/octet-stream",
             "description": f"What `voicestatus sign` wrote: {MANIFEST_BYTES} bytes.",
+        },
+        "flash": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": "What `esptool merge-bin` made of the image, so that a chip"
+            " of the ESP32 family can be flashed over USB. Its boot loader, partition"
+            " table and otadata are kept, and nothing else of it.",
         },
         "channel": {"type": "string", "enum": [c.value for c in Channel]},
         "legacy": {
@@ -127,7 +136,7 @@ class ReleasesSubject:
         "/firmware/releases",
         HTTPStatus.CREATED,
         scope=Scope.FIRMWARE,
-        form=FormOf(RELEASE_FORM, LARGEST_BYTES + BESIDES_BYTES),
+        form=FormOf(RELEASE_FORM, FORM_BYTES),
         refuses=(
             "IMAGE_REFUSED",
             "MANIFEST_REFUSED",
@@ -143,19 +152,14 @@ class ReleasesSubject:
     ) -> views.Release | Again[views.Release]:
         """Add a release: an image, and the manifest that was signed for it.
 
-        The same again is answered with 200 and changes nothing.
+        The same again is answered with 200 and changes nothing but `flash`, if given.
         """
         async with self._upload() as incoming:
             terms = await self._in_time(_read(form, incoming))
             release, is_new = await self._catalogue.add(
                 incoming,
                 terms,
-                lambda release: self._audit.entry(
-                    caller,
-                    "release.create",
-                    release.id,
-                    {"version": release.version, **_told(terms)},
-                ),
+                lambda release: self._told_of(caller, release, terms),
             )
         shown = self._view(release)
         return shown if is_new else Again(shown)
@@ -197,12 +201,28 @@ class ReleasesSubject:
         ),
     )
     async def delete(self, release: str, caller: Caller) -> None:
-        """Forget a release and its image; not while a rollout needs it."""
+        """Forget a release and all its bytes; not while a rollout needs it."""
         also = self._audit.entry(caller, "release.delete", release)
         await self._catalogue.delete(release, also=also)
 
     def _view(self, release: Release) -> views.Release:
         return views.release_of(release, needed=self._catalogue.needed(release.id))
+
+    def _told_of(
+        self, caller: Caller, release: Release, terms: Terms
+    ) -> tuple[Change, ...]:
+        before = self._catalogue.get(release.id)
+        if before is not None and before.trusted:
+            given = {"flash": True}
+            return self._audit.entry(caller, "release.change", release.id, given)
+        told = {
+            "version": release.version,
+            "channel": terms.channel.value,
+            "legacy": terms.legacy,
+            "notes": terms.notes,
+            "flash": bool(release.flash),
+        }
+        return self._audit.entry(caller, "release.create", release.id, told)
 
     @asynccontextmanager
     async def _upload(self) -> AsyncIterator[Incoming]:
@@ -244,6 +264,8 @@ async def _read(form: Form, incoming: Incoming) -> Terms:
                 incoming.sign(small.pop("manifest"))
         if piece.name == "image":
             await incoming.append(piece.data)
+        elif piece.name == "flash":
+            incoming.append_flash(piece.data)
         else:
             _collect(small, piece)
     for name in RELEASE_FORM["required"]:
@@ -273,11 +295,3 @@ def _decoded(small: dict[str, bytes]) -> dict[str, str]:
         return {name: data.decode() for name, data in small.items()}
     except UnicodeDecodeError as e:
         raise Refusal("VALIDATION_FAILED", "The fields are not UTF-8.") from e
-
-
-def _told(terms: Terms) -> dict[str, object]:
-    return {
-        "channel": terms.channel.value,
-        "legacy": terms.legacy,
-        "notes": terms.notes,
-    }

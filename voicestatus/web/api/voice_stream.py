@@ -3,18 +3,27 @@
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from voicestatus.community.voice_events import Sees, VoiceSight, VoiceStateEvent
+from voicestatus.community.voice_events import (
+    Sees,
+    VoiceMarks,
+    VoiceSight,
+    VoiceStateEvent,
+)
 from voicestatus.community.voice_stream import VoiceSnapshot, VoiceStreams
-from voicestatus.core.errors import Refusal
 from voicestatus.core.ids import GuildId
 from voicestatus.web.api.endpoint import Streamed, endpoint
+from voicestatus.web.api.reading import guild_id
 from voicestatus.web.audit import Caller
 from voicestatus.web.auth.identity import Level
 from voicestatus.web.permits import ASKING
 
-ID_DIGITS_MOST: Final = 20
 EVENTS: Final = MappingProxyType(
-    {"message": VoiceStateEvent, "snapshot": VoiceSnapshot, "state": VoiceSight}
+    {
+        "message": VoiceStateEvent,
+        "marks": VoiceMarks,
+        "snapshot": VoiceSnapshot,
+        "state": VoiceSight,
+    }
 )
 """Those without a name are what a browser calls `message`."""
 
@@ -45,11 +54,11 @@ class VoiceStreamSubject:
         """Tell who joins, leaves and moves, as it happens; for members.
 
         An event stream. First comes a `snapshot`, or with a `Last-Event-ID` what was
-        missed since, if that is still known. A `state` says how far Discord's word on
-        the server can be trusted from then on.
+        missed since, if that is still known. `marks` say how somebody is who stays:
+        muted, deafened, streaming, in a stage's audience, or with another name; and
+        right after a join, if they are. A `state` says how far Discord's word on the
+        server can be trusted from then on.
         """
-        if not (guild.isdecimal() and len(guild) <= ID_DIGITS_MOST):
-            raise Refusal("GUILD_NOT_FOUND", "There is no such Discord server here.")
-        id_ = GuildId(int(guild))
+        id_ = guild_id(guild)
         sees = await self._permits.sees(caller, id_)
         return Streamed(self._streams.view(id_, sees))

@@ -64,7 +64,7 @@ function follow(url, tellStatus, tell) {
       tellStatus("live");
     };
     source.onmessage = (event) => tell("event", JSON.parse(event.data));
-    for (const kind of ["snapshot", "state", "speaking"]) {
+    for (const kind of ["snapshot", "state", "marks", "speaking"]) {
       source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
     }
     source.onerror = () => {

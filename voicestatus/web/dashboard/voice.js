@@ -12,6 +12,7 @@
  * @typedef {{guildId: string, channelId: string | null, channelName: string | null,
  *   channelType: "voice" | "stage", userId: string, displayName: string, avatarUrl: string | null,
  *   action: "join" | "leave" | "move", previousChannelId?: string | null}} VoiceStateEvent
+ * @typedef {Member & {guildId: string, channelId: string}} VoiceMarks
  * @typedef {Readonly<Record<string, Channel>>} Live
  */
 
@@ -98,6 +99,17 @@ export function applySnapshot(baseline, snapshot) {
 }
 
 /**
+ * Take in how somebody is: muted, streaming, with another name. Where they are, they stay.
+ * @param {Live} live
+ * @param {Channel[]} baseline
+ * @param {VoiceMarks} told
+ * @returns {Live}
+ */
+export function applyMarks(live, baseline, {guildId: _, channelId, speaking: __, ...marks}) {
+  return renewed(live, baseline, ({userId}, {id}) => userId === marks.userId && id === channelId, marks);
+}
+
+/**
  * Mark who speaks, where they are.
  * @param {Live} live
  * @param {Channel[]} baseline
@@ -106,17 +118,11 @@ export function applySnapshot(baseline, snapshot) {
  * @returns {Live}
  */
 export function applySpeaking(live, baseline, userId, speaking) {
-  const channel = merged(baseline, live).find((each) =>
-    each.members.some((member) => member.userId === userId && Boolean(member.speaking) !== speaking),
-  );
-  if (!channel) return live;
-  const members = channel.members.map((member) =>
-    member.userId === userId ? {...member, speaking} : member,
-  );
-  return {...live, [channel.id]: {...channel, members}};
+  const isNews = (member) => member.userId === userId && Boolean(member.speaking) !== speaking;
+  return renewed(live, baseline, isNews, {speaking});
 }
 
-/** @typedef {{kind: "event" | "snapshot" | "speaking", at: number, told: any}} Heard */
+/** @typedef {{kind: "event" | "snapshot" | "marks" | "speaking", at: number, told: any}} Heard */
 
 /**
  * Take in anything that the stream says.
@@ -129,6 +135,8 @@ export function apply(live, baseline, {kind, told}) {
   switch (kind) {
     case "snapshot":
       return applySnapshot(baseline, told.voiceChannels);
+    case "marks":
+      return applyMarks(live, baseline, told);
     case "speaking":
       return applySpeaking(live, baseline, told.userId, told.speaking);
     default:
@@ -157,6 +165,14 @@ export function inOrder(members) {
       a.displayName.localeCompare(b.displayName, "en") ||
       (a.userId < b.userId ? -1 : 1),
   );
+}
+
+/** Put news to those who are meant; a channel that they are in is live from then on. */
+function renewed(live, baseline, isMeant, news) {
+  const channel = merged(baseline, live).find((each) => each.members.some((member) => isMeant(member, each)));
+  if (!channel) return live;
+  const members = channel.members.map((member) => (isMeant(member, channel) ? {...member, ...news} : member));
+  return {...live, [channel.id]: {...channel, members}};
 }
 
 function without(members, userId) {

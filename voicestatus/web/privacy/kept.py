@@ -64,8 +64,8 @@ KEPT: Final = (
     Kept(
         of=Of.PEOPLE,
         place=Place.MEMORY,
-        what="Who joined, left or moved, for pages that were cut off for a moment: 256 "
-        "times at most, while somebody watches",
+        what="Who joined, left, moved or muted, for pages that were cut off for a "
+        "moment: 256 times at most, while somebody watches",
         until="5 minutes after the last page was closed",
         erased="It goes by itself.",
     ),

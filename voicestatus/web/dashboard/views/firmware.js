@@ -47,10 +47,14 @@ export default function Firmware({query}) {
     ${!there && link === "connecting" && html`<${Skeleton} lines=${6} tall />`}
     ${listed.error && html`<${Trouble} error=${listed.error} again=${listed.again} />`}
     ${alive.length > 0 && html`<section class="rollouts" aria-label="Under way">
-      ${alive.map((rollout) => html`<${RolloutCard} key=${rollout.id} rollout=${rollout} title=${title(rollout)} onOpen=${() => setOpen(rollout.id)} />`)}
+      ${alive.map((rollout) => html`<${RolloutCard}
+        key=${rollout.id} rollout=${rollout} title=${title(rollout)} onOpen=${() => setOpen(rollout.id)}
+      />`)}
     </section>`}
     ${there && releases.length === 0 && html`<${NoReleases} onUpload=${() => setUploading(true)} />`}
-    ${releases.length > 0 && html`<${Releases} releases=${releases} running=${running} onRollOut=${(id) => setWizard([id])} />`}
+    ${releases.length > 0 && html`<${Releases}
+      releases=${releases} running=${running} onRollOut=${(id) => setWizard([id])}
+    />`}
     ${over.length > 0 && html`<${Over} rollouts=${over} titleOf=${title} onOpen=${setOpen} />`}
     ${uploading && html`<${Upload} onClose=${() => setUploading(false)} onRollOut=${(id) => setWizard([id])} />`}
     ${wizard && html`<${Wizard}
@@ -86,10 +90,14 @@ function Over({rollouts, titleOf, onOpen}) {
         const {words, tone} = statusOf(rollout);
         const {good, bad} = totals(rollout);
         return html`<tr key=${rollout.id}>
-          <td><button type="button" class="release-name" onClick=${() => onOpen(rollout.id)}>${titleOf(rollout)}</button></td>
+          <td><button
+            type="button" class="release-name" onClick=${() => onOpen(rollout.id)}
+          >${titleOf(rollout)}</button></td>
           <td><${Badge} tone=${BADGES[tone] ?? tone}>${words}<//></td>
           <td>${good.toLocaleString("en")}</td>
-          <td>${bad > 0 ? html`<span class="phase bad">${bad.toLocaleString("en")}</span>` : html`<span class="muted">none</span>`}</td>
+          <td>${bad > 0
+            ? html`<span class="phase bad">${bad.toLocaleString("en")}</span>`
+            : html`<span class="muted">none</span>`}</td>
           <td class="nowrap"><${Time} at=${rollout.endedAt} /></td>
         </tr>`;
       })}

@@ -36,7 +36,7 @@ function Status({status}) {
       <${Card} title="From Discord's event to the light" sub="From its first byte to the last sign's socket.">
         <${Histogram} histogram=${status.eventToFrame} what="From event to light" />
       <//>
-      <${Card} title="Reactor lag" sub="How late a timer fires: what everything else waits, too.">
+      <${Card} title="Delay in the server" sub="How late its own timers fire; everything else waits as long.">
         <${Histogram} histogram=${status.reactorLag} what="How late timers fire" />
       <//>
     </div>
@@ -50,7 +50,7 @@ function Status({status}) {
 function Figures({status}) {
   const {nodes} = status;
   const rows = [
-    ["Signs connected", status.devicesConnected, `of ${status.devicesEnrolled.toLocaleString("en")} enrolled`],
+    ["Signs connected", status.devicesConnected, `${status.devicesEnrolled.toLocaleString("en")} enrolled`],
     ["People in voice", status.peopleInVoice, "for a sign without a rule"],
     ["Pages and others", status.pagesConnected, "connections besides"],
     ["Memory", bytes(status.memoryBytes), status.openFiles !== null && `${status.openFiles.toLocaleString("en")} of ${status.maxFiles.toLocaleString("en")} files open`],

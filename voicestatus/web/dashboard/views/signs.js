@@ -53,7 +53,9 @@ export default function Signs({query}) {
     ${open && !chosen && live.whole && html`<${Callout} tone="warn" title="This sign is not there any more"
       actions=${html`<${Button} small onClick=${() => setOpen("")}>Show all signs<//>`}
     ><p><code>${open}</code> was forgotten, or its connection has ended.</p><//>`}
-    ${adding && html`<${AddSign} path=${dialled(live.devices)} tags=${tally.tags} onClose=${() => setAdding(false)} onOpen=${setOpen} />`}
+    ${adding && html`<${AddSign}
+      path=${dialled(live.devices)} tags=${tally.tags} onClose=${() => setAdding(false)} onOpen=${setOpen}
+    />`}
   <//>`;
 }
 

@@ -71,7 +71,7 @@ const SKIPS = {
  * @property {number} good
  * @property {number} busy under way
  * @property {number} bad
- * @property {number} past forgiven, or skipped after they were touched
+ * @property {number} past touched, and forgiven, skipped, or waiting again
  * @property {"done" | "now" | "watched" | "next"} state
  */
 
@@ -194,6 +194,11 @@ export function merged(listed, live) {
   const all = new Map(listed.map((rollout) => [rollout.id, rollout]));
   for (const rollout of live) all.set(rollout.id, {...all.get(rollout.id), ...rollout});
   return [...all.values()].sort((a, b) => Number(a.createdAt < b.createdAt) - Number(a.createdAt > b.createdAt));
+}
+
+/** @param {string} text @returns {string} with a capital and a full stop */
+export function sentence(text) {
+  return text && `${capital(text)}.`;
 }
 
 function capital(text) {

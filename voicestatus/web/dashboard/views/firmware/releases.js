@@ -26,8 +26,9 @@ export function Releases({releases, running, onRollOut}) {
   const [shown, setShown] = useState(null);
   const [deleting, setDeleting] = useState(null);
   const current = releases.find(({id}) => id === shown);
+  const last = html`<span class="out-of-sight">What to do</span>`;
   return html`<${Card} title="Releases" flush class="releases">
-    <${Table} label="Releases" head=${["Version", "Chip", "Signed by", "Channel", "Runs on", "Added", html`<span class="out-of-sight">What to do</span>`]}>
+    <${Table} label="Releases" head=${["Version", "Chip", "Signed by", "Channel", "Runs on", "Added", last]}>
       ${releases.map((release) => html`<${Row}
         key=${release.id} release=${release} signs=${running.get(`${release.chip} ${release.build}`) ?? 0}
         onShow=${() => setShown(release.id)} onRollOut=${() => onRollOut(release.id)}

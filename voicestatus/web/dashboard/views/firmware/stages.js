@@ -22,19 +22,23 @@ function Stage({bar, n, small, weight: grow}) {
     good && `${good} updated`,
     busy && `${busy} under way`,
     bad && `${bad} failed`,
-    past && `${past} forgiven or skipped`,
+    past && `${past} forgiven, skipped, or waiting again`,
   ].filter(Boolean).join(", ");
+  const settled = (good + bad + past).toLocaleString("en");
+  const icon = {done: "check", watched: "clock"}[state];
   const part = (tone, amount) => amount > 0 &&
     html`<span class=${tone} style=${{flexGrow: amount}}></span>`;
   return html`<li class=${`stage ${state}`} style=${{flexGrow: grow}} title=${words}>
     <div class="stage-bar" role="img" aria-label=${words}>
-      ${part("good", good)}${part("bad", bad)}${part("past", past)}${part("busy", busy)}${part("rest", adds - good - bad - past - busy)}
+      ${part("good", good)}${part("bad", bad)}${part("past", past)}${part("busy", busy)}
+      ${part("rest", adds - good - bad - past - busy)}
       ${adds === 0 && html`<span class=${state === "done" ? "none" : "rest"} style=${{flexGrow: 1}}></span>`}
     </div>
     ${!small && html`<div class="stage-words" aria-hidden="true">
-      <span class="stage-name">${state === "done" && html`<${Icon} name="check" size=${14} />`}${
-        state === "watched" && html`<${Icon} name="clock" size=${14} />`}<span class="stage-word">Stage</span> ${n + 1}</span>
-      <span class="muted">${adds === 0 ? "nobody new" : `${(good + bad + past).toLocaleString("en")} of ${count(adds, "sign")}`}</span>
+      <span class="stage-name">
+        ${icon && html`<${Icon} name=${icon} size=${14} />`}<span class="stage-word">Stage</span> ${n + 1}
+      </span>
+      <span class="muted">${adds === 0 ? "nobody new" : `${settled} of ${count(adds, "sign")}`}</span>
     </div>`}
   </li>`;
 }

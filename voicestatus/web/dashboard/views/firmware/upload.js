@@ -1,9 +1,9 @@
-/** Publishes a release: two files, and the server's verdict while they come. */
+/** Publishes a release: two files or three, and the server's verdict while they come. */
 
 import {html, useRef, useState} from "../../vendor/preact.js";
 import {upload} from "../../api.js";
 import {useAction} from "../../hooks.js";
-import {Button, Callout, Dialog, Icon, Progress, Select, Textarea, classes} from "../../ui.js";
+import {Button, Callout, Dialog, Field, Icon, Progress, Select, Textarea, classes} from "../../ui.js";
 import {bytes} from "../fleet/sizes.js";
 import {oddPair, sorted} from "./manifest.js";
 import {LegacySwitch} from "./releases.js";
@@ -14,6 +14,7 @@ import {Trouble} from "./trouble.js";
  */
 export function Upload({onClose, onRollOut}) {
   const [pair, setPair] = useState({image: null, manifest: null});
+  const [flash, setFlash] = useState(null);
   const [channel, setChannel] = useState("stable");
   const [legacy, setLegacy] = useState(false);
   const [notes, setNotes] = useState("");
@@ -29,6 +30,7 @@ export function Upload({onClose, onRollOut}) {
     form.append("legacy", String(legacy));
     form.append("notes", notes);
     form.append("image", pair.image, pair.image.name);
+    if (flash) form.append("flash", flash, flash.name);
     const onProgress = (done, total) => setSent({done, total});
     try {
       setRelease(await upload("/firmware/releases", form, onProgress, {signal: stop.current.signal}));
@@ -59,12 +61,16 @@ export function Upload({onClose, onRollOut}) {
         : "All is sent. The server looks at it …"}</p>
     </div>`}
     ${error && html`<${Trouble} error=${error} />`}
+    <${FlashFile} onFile=${setFlash} disabled=${busy} />
     <${Select} label="Channel" value=${channel} onChange=${setChannel} options=${[
       {value: "stable", label: "Stable"},
       {value: "beta", label: "Beta"},
     ]} />
     <${LegacySwitch} checked=${legacy} onChange=${setLegacy} />
-    <${Textarea} label="Notes" optional value=${notes} onInput=${setNotes} rows="2" maxlength="1000" placeholder="Softer light at night" />
+    <${Textarea}
+      label="Notes" optional value=${notes} onInput=${setNotes} rows="2" maxlength="1000"
+      placeholder="Softer light at night"
+    />
   <//>`;
 }
 
@@ -91,6 +97,15 @@ function Drop({pair, onFiles, disabled}) {
   </label>`;
 }
 
+function FlashFile({onFile, disabled}) {
+  const hint = html`For an ESP32, S2, S3 or C3: with what <code>esptool merge-bin</code> made of this build,
+    a blank chip can be flashed over USB from the browser.`;
+  return html`<${Field} label="Whole flash" optional hint=${hint}>${(props) => html`<input
+    type="file" class="flash-file" ...${props} disabled=${disabled}
+    onChange=${(event) => onFile(event.currentTarget.files[0] ?? null)}
+  />`}<//>`;
+}
+
 function FileLine({label, hint, file}) {
   return html`<span class=${classes("file-line", file && "there")}>
     <${Icon} name=${file ? "checkCircle" : "minus"} size=${17} />
@@ -112,6 +127,7 @@ function Published({release, onClose, onRollOut}) {
     <${Callout} tone="good" title=${`${release.version} (build ${release.build}) for ${release.chip}`}>
       <p>The image is whole, is for that chip, and its signature holds.</p>
     <//>
-    <p class="muted">No sign has it yet.</p>
+    <p class="muted">No sign has it yet.${release.flashable && html` <a href="/flash">A new one can be flashed
+      with it</a> over USB.`}</p>
   <//>`;
 }

@@ -35,7 +35,7 @@ export function Wizard({releases, chosen, devices, tally, onClose, onStarted}) {
   const wrong = {step: wrongKey ? stepOf(wrongKey) : -1, key: wrongKey, message: wordsOf(wrongKey, error?.message)};
   const set = (change) => setDraft({...draft, ...change});
   const able = draft.releases.length > 0;
-  const props = {draft, set, wrong, releases, devices, tally, preview};
+  const props = {draft, set, wrong, releases, devices, tally};
   const Body = [ChooseReleases, ChooseSigns, ChoosePace, Review][step];
   const last = step === STEPS.length - 1;
   const back = () => (step === 0 ? onClose() : setStep(step - 1));

@@ -6,7 +6,7 @@ import {Badge, Button, Callout, Empty, Select, Table} from "../../ui.js";
 import {count} from "../../words.js";
 
 const WHY = {
-  APP_ALONE: "its chip needs a boot loader, too",
+  APP_ALONE: "no boot loader came with it",
   NOT_TRUSTED: "its key may not sign any more",
 };
 
@@ -21,7 +21,7 @@ export function Firmware({builds, usb}) {
     ${build
       ? html`<${Choice} ...${{fit, build, choose, usb}} />`
       : html`<${Callout} title="None of the releases can be put on a chip from here">
-          <p>The first time takes a cable and another tool: see below.</p>
+          <p>What they lack stands below.</p>
         <//>`}
     ${others.length > 0 && html`<${Others} builds=${others} />`}
   </div>`;
@@ -31,7 +31,8 @@ function NoFirmware() {
   return html`<${Empty}
     icon="chip" title="There is no firmware yet"
     action=${html`<${Button} href="/firmware">To the releases<//>`}
-  >Publish a signed release; those for an ESP8266 can then be flashed from here.<//>`;
+  >Publish a signed release, and for an ESP32 what <code>esptool merge-bin</code> made of it: it can then be
+    flashed from here.<//>`;
 }
 
 function Choice({fit, build, choose, usb}) {
@@ -70,10 +71,9 @@ function Others({builds}) {
     <summary>${count(builds.length, "release")} not offered here</summary>
     <div class="stack tight">
       <p class="muted">
-        A release for an ESP32, S2, S3 or C3 is the program alone. A chip with nothing on it also needs a
-        boot loader and a partition table, and without them it would not start. Put those on once with the
-        tool that built the firmware, such as <code>pio run --target upload</code>; every later version
-        then comes over the air, <a href="/firmware">from the releases</a>.
+        A chip with nothing on it also needs a boot loader and a partition table. For an ESP32, S2, S3 or C3
+        those come in the file that <code>esptool merge-bin</code> makes of a build: publish the same release
+        again with it as <em>Whole flash</em>, <a href="/firmware">at the releases</a>, and it is offered here.
       </p>
       <${Table} label="Releases that are not offered here" head=${["Release", "Chip", "Why not"]}>
         ${builds.map((build) => html`<tr key=${build.release}>

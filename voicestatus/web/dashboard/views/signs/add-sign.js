@@ -31,7 +31,9 @@ export function AddSign({path, tags, onClose, onOpen}) {
       {id: "self", label: "By itself"},
       {id: "hand", label: "By hand"},
     ]} />
-    ${way === "self" ? html`<${ByItself} path=${path} />` : html`<${ByHand} tags=${tags} onMade=${setMade} onClose=${onClose} />`}
+    ${way === "self"
+      ? html`<${ByItself} path=${path} />`
+      : html`<${ByHand} tags=${tags} onMade=${setMade} onClose=${onClose} />`}
   <//>`;
 }
 
@@ -44,7 +46,9 @@ function ByItself({path}) {
     </div>
     <div class="way">
       <h3>With the firmware on it</h3>
-      <p class="muted">Open the sign's portal, or send it its settings over USB. It is listed here as soon as it dials in.</p>
+      <p class="muted">
+        Open the sign's portal, or send it its settings over USB. It is listed here as soon as it dials in.
+      </p>
       <${CopyLine} label="Server" text=${deviceAddress(path)} />
       <p class="muted small">
         Token: the one that <code>ESP_AUTH_TOKEN</code> has, which the page does not know; or a one-use
@@ -58,13 +62,18 @@ function ByHand({tags, onMade, onClose}) {
   const [name, setName] = useState("");
   const [chosen, setChosen] = useState([]);
   const [create, busy, error] = useAction(async () => {
-    const body = {id: id.trim(), ...(name.trim() && {name: name.trim()}), ...(chosen.length > 0 && {tags: chosen})};
+    const body = {id: id.trim(), name: name.trim() || undefined, tags: chosen};
     onMade(await send("POST", "/devices", body));
   });
   const wrong = error?.code === "DEVICE_EXISTS" ? {id: "There is a sign with this id already."} : fieldErrors(error);
   return html`<${Form} onSubmit=${create}>
-    <p class="muted">For signs that cannot enrol by themselves, such as old ones. You get a token to type into its portal.</p>
-    <${Input} label="Id" hint="Letters, digits, dots, dashes: hall-lamp" value=${id} onInput=${setId} error=${wrong.id} maxlength="64" />
+    <p class="muted">
+      For signs that cannot enrol by themselves, such as old ones. You get a token to type into its portal.
+    </p>
+    <${Input}
+      label="Id" hint="Letters, digits, dots, dashes: hall-lamp" value=${id} onInput=${setId} error=${wrong.id}
+      maxlength="64"
+    />
     <${Input} label="Name" optional value=${name} onInput=${setName} error=${wrong.name} placeholder="Hall lamp" />
     <${TagPicker} label="Tags" tags=${tags} value=${chosen} onChange=${setChosen} error=${wrong.tags} placeholder="None" />
     ${error && Object.keys(wrong).length === 0 && html`<${ErrorNote} error=${error} />`}
@@ -75,11 +84,14 @@ function ByHand({tags, onMade, onClose}) {
   <//>`;
 }
 
-/** A token that nobody shows again. */
+const TYPE_IT =
+  "Type it into the sign's portal, in the field of the token, or send it over USB. The server keeps no copy of it.";
+
+/** A token that nobody shows again; `children` say what to do with it. */
 export function TokenOnce({token, children}) {
   return html`
     <${Callout} tone="warn" title="This token is shown once">
-      <p>${children ?? "Type it into the sign's portal, in the field of the token, or send it over USB. The server keeps no copy of it."}</p>
+      <p>${children ?? TYPE_IT}</p>
     <//>
     <${CopyLine} label="Token" text=${token} />
     <${CopyLine} label="Over USB" text=${`CONFIG:${JSON.stringify({authToken: token})}`} />`;

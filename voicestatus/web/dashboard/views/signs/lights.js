@@ -9,6 +9,8 @@ const AT_ONCE = 4;
 /** Quiet hours and delays change a light, and nothing tells of it. */
 const LOOK_AGAIN_MS = 15_000;
 const AFTER_CHANGE_MS = 200;
+/** One that has just come, or just went, is told its light by then, or gone from the list. */
+const ARRIVED_MS = 1000;
 
 const keys = new WeakMap();
 
@@ -114,7 +116,8 @@ export class LightBook {
       const {shown, pending} = await this.explain(this.wanted.get(key));
       if (shown !== null) this.#note(key, shown);
       const soonest = Math.min(...pending.map(({remainingS}) => remainingS)) * 1000 + 100;
-      waitMs = Math.max(AFTER_CHANGE_MS, Math.min(waitMs, soonest));
+      const most = shown === null ? ARRIVED_MS : waitMs;
+      waitMs = Math.max(AFTER_CHANGE_MS, Math.min(most, soonest));
     } catch {
       // It is asked about again; until then it is as it was.
     } finally {

@@ -100,7 +100,9 @@ export function RuleForm({draft, onDraft, directory, problem}) {
         onHours=${(next) => set("quiet", draft.quiet.with(n, next))}
         onRemove=${() => set("quiet", draft.quiet.toSpliced(n, 1))}
       />`)}
-      <div class="row"><${Button} small icon="plus" onClick=${() => set("quiet", [...draft.quiet, newHours(ownZone)])}>Add quiet hours<//></div>
+      <div class="row"><${Button}
+        small icon="plus" onClick=${() => set("quiet", [...draft.quiet, newHours(ownZone)])}
+      >Add quiet hours<//></div>
       ${problem.key === "quiet" && html`<${Wrong} text=${problem.message} />`}
     <//>
     <${Group} title="Looks" words="For signs that can show more than on and off.">
@@ -154,6 +156,7 @@ function Looks({draft, set, wrong}) {
   const {pattern, color, brightness} = draft;
   const known = /^#[0-9a-f]{6}$/i.test(color) ? color : "#5865f2";
   const light = {known: true, on: true, color: known, brightness: Number(brightness) || 0};
+  const percent = Math.round((100 * light.brightness) / 255);
   return html`
     <div class="patterns" role="radiogroup" aria-label="Pattern">
       ${PATTERNS.map((id) => html`<label key=${id} class=${classes("pattern", pattern === id && "chosen")}>
@@ -173,10 +176,10 @@ function Looks({draft, set, wrong}) {
       <input type="text" class="color-text mono" ...${props} value=${color} maxlength="7"
         onInput=${(event) => set("color", event.currentTarget.value)} />
     </div>`}<//>
-    <${Field} label=${`Brightness: ${Math.round((100 * light.brightness) / 255)} %`} error=${wrong("brightness")}>${(props) => html`
-      <input type="range" class="range" min="0" max="255" value=${brightness} ...${props}
-        onInput=${(event) => set("brightness", event.currentTarget.value)} />
-    `}<//>`;
+    <${Field} label=${`Brightness: ${percent} %`} error=${wrong("brightness")}>${(props) => html`<input
+      type="range" class="range" min="0" max="255" value=${brightness} ...${props}
+      onInput=${(event) => set("brightness", event.currentTarget.value)}
+    />`}<//>`;
 }
 
 function anId(text) {

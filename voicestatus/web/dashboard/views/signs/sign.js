@@ -48,7 +48,7 @@ export function SignSheet({device, live, light, tags, onClose, onRenamed}) {
       {id: "about", label: "Details"},
     ]} />
     <div role="tabpanel" class="sheet-panel">
-      ${tab === "why" && html`<${Why} device=${device} live=${live} directory=${directory} onEdit=${() => setTab("rule")} />`}
+      ${tab === "why" && html`<${Why} ...${{device, live, directory}} onEdit=${() => setTab("rule")} />`}
       ${(tab === "rule" || edited) && html`<div hidden=${tab !== "rule"}>${device.enrolled
         ? html`<${RuleEditor} device=${device} path=${path} directory=${directory} onEdited=${setEdited} />`
         : html`<p class="muted">A stranger has no rule of its own: it follows what its address names, or everything.</p>`}
@@ -64,7 +64,9 @@ function Standing({device}) {
   const state = stateOf(device);
   return html`<div class="sign-standing">
     ${state === "revoked" && html`<${Badge} tone="bad">Revoked<//>`}
-    ${connected ? html`<${Badge} tone="good">Online<//>` : html`<${Badge}>${lastSeen ? `Away, seen ${ago(lastSeen, Date.now())}` : "Never here"}<//>`}
+    ${connected
+      ? html`<${Badge} tone="good">Online<//>`
+      : html`<${Badge}>${lastSeen ? `Away, seen ${ago(lastSeen, Date.now())}` : "Never here"}<//>`}
     ${connected && rssiDbm !== null && html`<${SignalBars} dbm=${rssiDbm} ...${signalOf(rssiDbm)} />`}
     ${chip && html`<span class="muted small">${chip} ${fw}${build !== null && ` (build ${build})`}</span>`}
     ${name && html`<code class="muted small">${id}</code>`}
@@ -82,6 +84,7 @@ function Notes({device, path, onRenamed}) {
   });
   const state = stateOf(device);
   const error = refused ?? notAllowed ?? unanswered;
+  const old = device.protocol === 1;
   return html`
     ${state === "waiting" && html`<${Callout} tone="warn" title="It waits for you to approve it"
       actions=${html`<${Button} small kind="primary" icon="check" busy=${approving} onClick=${approve}>Approve<//>`}
@@ -90,9 +93,11 @@ function Notes({device, path, onRenamed}) {
       actions=${html`<${Button} small busy=${allowing} onClick=${allow}>Let it in again<//>`}
     ><p>Its tokens open nothing.</p><//>`}
     ${!device.enrolled && html`<${Callout} title="A stranger, with the shared token"
-      actions=${device.protocol === 1 && html`<${Button} small icon="chip" busy=${probing} onClick=${probe}>Ask what it is<//>`}
-    ><p>It is listed while it is connected. To give it a name and a rule, add it by hand with a token of its own${
-      device.protocol === 1 ? ", or ask what it is: it is dark for some seconds, and has a lasting id from then on" : ""}.</p><//>`}
+      actions=${old && html`<${Button} small icon="chip" busy=${probing} onClick=${probe}>Ask what it is<//>`}
+    >
+      <p>It is listed while it is connected. To give it a name and a rule, add it by hand with a token of its own.</p>
+      ${old && html`<p>Or ask what it is: it is dark for some seconds, and has a lasting id from then on.</p>`}
+    <//>`}
     ${error && html`<${ErrorNote} error=${error} />`}`;
 }
 
@@ -110,7 +115,9 @@ function Actions({device, path, onAsk}) {
   return html`<div class="sign-actions">
     <${Button} icon="sun" busy=${busy} disabled=${!obeys} onClick=${identify}>Identify<//>
     <${Button} icon="power" disabled=${!obeys} onClick=${() => onAsk("reboot")}>Restart<//>
-    ${device.enrolled && html`<${Menu} label="More for this sign" button=${html`<span class="button"><${Icon} name="dots" /></span>`}>
+    ${device.enrolled && html`<${Menu}
+      label="More for this sign" button=${html`<span class="button"><${Icon} name="dots" /></span>`}
+    >
       <${MenuItem} icon="key" onClick=${() => onAsk("token")}>New token<//>
       ${!device.revoked && html`<${MenuItem} icon="lock" onClick=${() => onAsk("revoke")}>Revoke<//>`}
       <${MenuItem} icon="trash" onClick=${() => onAsk("forget")}>Forget<//>
@@ -134,19 +141,25 @@ const QUESTIONS = {
   },
   revoke: {
     title: "Revoke it?",
-    words: "Its connection ends at once, and its tokens open nothing any more. What is known of it stays; you can let it in again.",
+    words:
+      "Its connection ends at once, and its tokens open nothing any more. " +
+      "What is known of it stays; you can let it in again.",
     action: "Revoke",
     danger: true,
   },
   forget: {
     title: "Forget it?",
-    words: "Its name, tags, rule and tokens are deleted, and its connection ends. Where enrolment is open it may come back as a new one.",
+    words:
+      "Its name, tags, rule and tokens are deleted, and its connection ends. " +
+      "Where enrolment is open it may come back as a new one.",
     action: "Forget",
     danger: true,
   },
   token: {
     title: "Make a new token?",
-    words: "The old one is good until the new one is used, and ten minutes longer. A connected sign of the second kind is sent it by itself.",
+    words:
+      "The old one is good until the new one is used, and ten minutes longer. " +
+      "A connected sign of the second kind is sent it by itself.",
     action: "Make it",
   },
 };

@@ -40,10 +40,12 @@ export function Toolbar({query, onQuery, tally, lit}) {
       />
     </label>
     <div class="fleet-selects">
-      ${tally.tags.size > 0 &&
-      html`<${BareSelect} aria-label="Tag" value=${query.tag} options=${choices("All tags", tally.tags)} onChange=${set("tag")} />`}
-      ${tally.chips.size > 1 &&
-      html`<${BareSelect} aria-label="Chip" value=${query.chip} options=${choices("All chips", tally.chips)} onChange=${set("chip")} />`}
+      ${tally.tags.size > 0 && html`<${BareSelect}
+        aria-label="Tag" value=${query.tag} options=${choices("All tags", tally.tags)} onChange=${set("tag")}
+      />`}
+      ${tally.chips.size > 1 && html`<${BareSelect}
+        aria-label="Chip" value=${query.chip} options=${choices("All chips", tally.chips)} onChange=${set("chip")}
+      />`}
       <${BareSelect} class="sort" aria-label="Order" value=${query.sort} options=${SORTS} onChange=${set("sort")} />
     </div>
     <div class="pills" role="group" aria-label="State">

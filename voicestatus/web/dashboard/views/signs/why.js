@@ -62,10 +62,11 @@ export function Verdict({told, away, lead, bare}) {
 /** Who counts, who does not, and what runs. */
 export function Census({told, said}) {
   const enough = told.counted >= told.needed;
+  const needed = `${told.needed.toLocaleString("en")} ${told.needed === 1 ? "is" : "are"} needed`;
   return html`<div class="census">
     <div class="census-count">
       <span class=${`census-number ${enough ? "enough" : ""}`}>${told.counted.toLocaleString("en")}</span>
-      <span class="muted">${told.counted === 1 ? "counts" : "count"}, ${told.needed.toLocaleString("en")} ${told.needed === 1 ? "is" : "are"} needed</span>
+      <span class="muted">${told.counted === 1 ? "counts" : "count"}, ${needed}</span>
     </div>
     <ul class="census-notes">
       ${[...said.excluded, ...said.guilds].map((text) => html`<li key=${text}>${text}</li>`)}
