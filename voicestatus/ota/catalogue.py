@@ -213,8 +213,9 @@ class Catalogue(Service):
     def _flash_kept(self, signed: Signed) -> tuple[FlashPart, ...]:
         """Return what is known already of how to start the same image."""
         now = self._releases.get(signed.id)
-        same = now is not None and now.sha256 == signed.image.sha256
-        return now.flash if now is not None and same else ()
+        if now is None or now.sha256 != signed.image.sha256:
+            return ()
+        return now.flash
 
     def _known(self, id_: str) -> Release:
         self._refuse_until_loaded()
