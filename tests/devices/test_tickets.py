@@ -4,12 +4,15 @@ import json
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 
 from voicestatus.core.fleet import Enrolment
 from voicestatus.devices.registry import Patch
 from voicestatus.devices.session import Nobody, Ticket, Unsure
 from voicestatus.devices.tickets import GOOD_FOR_S
 from voicestatus.devices.wire import CLOSE, NOAUTH, OK, REMOVED, texts_in
+from voicestatus.store.documents import FateUnknown
 
 ID = "246F28A1B2C3"
 SHARED = b"AUTH:secret"
@@ -60,9 +63,10 @@ def test_it_enrols_a_device_once_and_then_opens_nothing(dial, ticket, table, sto
     own = token_in(line.heard())
     record = table.get(ID).record
     assert (record.approved, record.fw) == (True, "1.4.0")
-    assert dial(one_use).heard() == NOAUTH + CLOSE
     assert dial(own).heard().startswith(OK)
-    assert not Deferred.fromCoroutine(store.list("ticket")).result
+    assert dial(one_use).heard() == NOAUTH + CLOSE
+    (kept,) = Deferred.fromCoroutine(store.list("ticket")).result
+    assert own.removeprefix(b"AUTH:") not in kept.body
 
 
 def test_of_two_that_show_it_at_one_time_only_one_enrols(dial, ticket, masked, clock):
@@ -76,6 +80,43 @@ def test_of_two_that_show_it_at_one_time_only_one_enrols(dial, ticket, masked, c
     said = second.heard()
     assert b"TICKET_SPENT" in said
     assert said.endswith(REMOVED)
+
+
+def test_who_took_it_and_got_nothing_takes_it_again_and_nobody_else_does(
+    dial, ticket, table, store, masked, clock
+):
+    one_use, write = ticket(), store.write
+
+    async def write_and_lose_the_answer(*changes):
+        await write(*changes)
+        raise FateUnknown("no answer")
+
+    store.write = write_and_lose_the_answer
+    assert dial(one_use, hello()).heard().endswith(REMOVED)
+    store.write, go_on = write, store.hold()
+    line = dial(one_use, hello())
+    line.device.connectionLost(Failure(ConnectionDone()))
+    go_on()
+    clock.advance(0)
+    assert b"TICKET_SPENT" in dial(one_use, hello("THIEF")).heard()
+    line = dial(one_use, hello())
+    own = token_in(line.heard())
+    # Who is here has got it: that is somebody else, or has to wait a moment.
+    assert b'"welcome"' not in dial(one_use, hello()).heard()
+    assert dial(own).heard().startswith(OK)
+    assert [device.id for device in table.devices() if device.enrolled] == [ID]
+    assert dial(one_use).heard() == NOAUTH + CLOSE
+
+
+def test_an_hour_is_over_for_who_has_only_shown_it(
+    dial, ticket, pass_time, clock, masked
+):
+    line = dial(ticket())
+    line.heard()
+    clock.advance(GOOD_FOR_S)
+    line.say(masked(1, hello()))
+    clock.advance(0)
+    assert b"TICKET_SPENT" in line.heard()
 
 
 def test_who_says_hello_twice_gets_one_token(dial, ticket, store, masked, clock):

@@ -201,9 +201,10 @@ def wants_newer(record: Record, digest: str) -> bool:
     return any(token.first_used_at is None for token in newer)
 
 
-def is_used(record: Record) -> bool:
-    """Whether the device has ever shown a token of its own."""
-    return _newest_used(record.tokens) is not None
+def is_used(record: Record, since: float = 0.0) -> bool:
+    """Whether the device has shown a token of its own for the first time since then."""
+    newest = _newest_used(record.tokens)
+    return newest is not None and (newest.first_used_at or 0.0) >= since
 
 
 def _good(tokens: Iterable[Token], now: float) -> tuple[Token, ...]:

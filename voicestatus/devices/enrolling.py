@@ -45,12 +45,17 @@ class Enrolling:
         make_token: Callable[[], str],
         max_devices: int,
         become: Callable[[Here, str], object],
+        is_here: Callable[[str], bool],
     ) -> None:
-        """`become` is told that a stranger is the device of that id from now on."""
+        """`become` is told that a stranger is the device of that id from now on.
+
+        `is_here` tells whether a device is connected.
+        """
         self._table, self._tickets = table, tickets
         self._clock, self._metrics = clock, metrics
         self._enrolment, self._wall, self._make_token = enrolment, wall, make_token
         self._max_devices, self._become = max_devices, become
+        self._is_here = is_here
         self._asking: dict[Here, None] = {}
         """Who waits for a token, or to be listed."""
         self._early: dict[Here, None] = {}
@@ -168,8 +173,16 @@ class Enrolling:
     async def _redeem(self, here: Here, id_: str, ticket: Ticket) -> None:
         """Enrol a device that came with a one-use token; whoever is first takes that.
 
-        A device that is known keeps its name, tags and rule: its flash was erased.
+        A device that is known keeps its name, tags and rule: its flash was erased. The
+        one that took it gets a further token until it has shown one: it may have gone
+        before that came.
         """
+        if ticket.device not in {"", id_} or self._wall() >= ticket.ends_at:
+            self._turn_away(here, "ticket_spent", "this token is taken, or too old")
+            return
+        if ticket.device and self._is_here(id_):
+            self._dismiss(here)  # until that connection is known to be lost
+            return
         record = self._table.get(id_)
         if record is not None and record.revoked:
             self._turn_away(here, "revoked", f"device {id_} is revoked")
@@ -179,13 +192,13 @@ class Enrolling:
         def issued(record: Record) -> Record:
             return issue(replace(record, approved=True), digest, now)
 
-        spending = (self._tickets.spending(ticket),)
+        taking = (self._tickets.taking(ticket, id_),)
         try:
             if record is None:
                 new = self._new_record(here, approved=True)
-                await self._table.add(issued(new), spending)
+                await self._table.add(issued(new), taking)
             else:
-                await self._table.change(id_, issued, spending)
+                await self._table.change(id_, issued, taking)
         except VersionConflict:
             self._turn_away(here, "ticket_spent", "another device took this token")
         except (Refusal, StoreError):

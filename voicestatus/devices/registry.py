@@ -125,7 +125,9 @@ class Registry(Service):
         self._table = Table(documents, clock, self._wishes, self._news, self._learnt)
         if others is not None:
             self._doubts = Doubts(clock, self._table.others.read_all, self._judge)
-        self._tickets = Tickets(documents, wall, make_token, self._judge)
+        self._tickets = Tickets(
+            documents, wall, make_token, self._judge, self._has_come_since
+        )
         self._enrolling = Enrolling(
             self._table,
             self._tickets,
@@ -136,6 +138,7 @@ class Registry(Service):
             make_token=make_token,
             max_devices=max_devices,
             become=self._become,
+            is_here=lambda id_: id_ in self._here,
         )
         self._offering = Offering(
             self._table,
@@ -649,6 +652,10 @@ class Registry(Service):
     def _judge(self) -> None:
         for judge in self._judges:
             judge()
+
+    def _has_come_since(self, id_: str, at: float) -> bool:
+        record = self._table.get(id_)
+        return record is not None and is_used(record, at)
 
     def _find(self, id_: str) -> Here | None:
         return self._here.get(id_) or self._strangers.get(id_)

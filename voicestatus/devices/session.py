@@ -39,10 +39,13 @@ class Ticket:
     """A verdict: an admin made the token, for one device that is yet to enrol.
 
     `version` is that of what is stored of it: who changes that first takes it.
+    `device` has taken it, and may again: it may not have got what it was sent.
     """
 
     digest: str
     version: int
+    ends_at: float
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from voicestatus.core.errors import StoreError
 from voicestatus.core.fleet import TICKET, digest_of
 from voicestatus.devices.session import Nobody, Ticket, Unsure
-from voicestatus.store.documents import Change, Delete, Documents
+from voicestatus.store.documents import Change, Documents, Put
 from voicestatus.store.typed import Stored, Typed
 from voicestatus.tasks import Tasks
 
@@ -23,8 +23,10 @@ MAX_ASKED: Final = 256
 class Made(Struct, frozen=True):
     """What is stored of a ticket; the id is its digest. Times are Unix seconds."""
 
-    made_at: float
     ends_at: float
+    device: str = ""
+    """Who has taken it."""
+    taken_at: float = 0.0
 
 
 class Tickets:
@@ -38,11 +40,15 @@ class Tickets:
         wall: Callable[[], float],
         make_token: Callable[[], str],
         judge: Callable[[], object],
+        has_come_since: Callable[[str, float], bool],
     ) -> None:
-        """`judge` is told that a ticket can be judged that was shown before."""
+        """`judge` is told that a ticket can be judged that was shown before.
+
+        `has_come_since` tells whether a device has first used a token of its own then.
+        """
         self._kept = Typed(documents, KIND, Made)
         self._documents, self._wall, self._make_token = documents, wall, make_token
-        self._judge = judge
+        self._judge, self._has_come_since = judge, has_come_since
         self._asked: set[str] = set()
         self._found: OrderedDict[str, Stored[Made] | None] = OrderedDict()
         """What the store has just said, for one judgement each."""
@@ -59,7 +65,7 @@ class Tickets:
         """
         token, now = TICKET + self._make_token(), self._wall()
         over = (old for old in await self._kept.list() if old.value.ends_at <= now)
-        made = Made(now, now + GOOD_FOR_S)
+        made = Made(now + GOOD_FOR_S)
         await self._documents.write(
             *(self._kept.deleting(old.id) for old in over),
             self._kept.putting(digest_of(token.encode()), made),
@@ -72,17 +78,25 @@ class Tickets:
         digest = digest_of(token)
         if digest in self._found:
             found = self._found.pop(digest)
-            if found is None or self._wall() >= found.value.ends_at:
+            if found is None or self._is_over(found.value):
                 return Nobody()
-            return Ticket(digest, found.version)
+            made = found.value
+            return Ticket(digest, found.version, made.ends_at, made.device)
         if digest not in self._asked and len(self._asked) < MAX_ASKED:
             self._asked.add(digest)
             self._tasks.spawn("looking for a ticket", self._look(digest))
         return Unsure()
 
-    def spending(self, ticket: Ticket) -> Delete:
-        """Make the change that takes it; it fails when it was taken before."""
-        return self._kept.deleting(ticket.digest, expected=ticket.version)
+    def taking(self, ticket: Ticket, device: str) -> Put:
+        """Make the change that takes it; it fails when somebody did meanwhile."""
+        taken = Made(ticket.ends_at, device, self._wall())
+        return self._kept.putting(ticket.digest, taken, expected=ticket.version)
+
+    def _is_over(self, made: Made) -> bool:
+        if self._wall() >= made.ends_at:
+            return True
+        taken = made.device != ""
+        return taken and self._has_come_since(made.device, made.taken_at)
 
     async def _look(self, digest: str) -> None:
         try:

@@ -3,7 +3,7 @@
 import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {useFetch} from "../hooks.js";
 import {useAdminSocket} from "../live.js";
-import {Button, Empty, Page, Skeleton, Table, Time, Badge, Card} from "../ui.js";
+import {Button, CopyButton, Empty, Page, Skeleton, Table, Time, Badge, Card} from "../ui.js";
 import {useAddressKey} from "./fleet/address.js";
 import {LinkMark, LinkNote} from "./fleet/link.js";
 import {isAlive, merged, statusOf, titleOf, totals} from "./firmware/progress.js";
@@ -73,12 +73,19 @@ export default function Firmware({query}) {
   <//>`;
 }
 
+const SIGN = `voicestatus sign firmware.bin \\
+  --key release.key --version 1.5.0 \\
+  --build 20 --chip esp32`;
+
 function NoReleases({onUpload}) {
   return html`<${Card}><${Empty} icon="chip" title="No release yet"
     action=${html`<${Button} kind="primary" icon="upload" onClick=${onUpload}>Upload a release<//>`}
   >
     <p>Sign what you built, on a machine that is not the server:</p>
-    <pre tabindex="0">voicestatus sign firmware.bin --key release.key --version 1.5.0 --build 20 --chip esp32</pre>
+    <div class="commands">
+      <pre tabindex="0">${SIGN}</pre>
+      <${CopyButton} small text=${SIGN} />
+    </div>
     <p>Then upload the image and its manifest here.</p>
   <//><//>`;
 }

@@ -10,12 +10,12 @@ const STEPS = {opened: "Waiting for the sign to answer …", here: "It answers; 
 
 /**
  * A button that sends it, where the browser can; and what to type.
- * @param {{line: string, usable?: boolean}} props
+ * @param {{line: string, usable?: boolean, kind?: "primary" | "plain"}} props `kind`: of the button
  */
-export function OverUsb({line, usable = true}) {
+export function OverUsb({line, usable = true, kind = "primary"}) {
   const direct = canTalk();
   return html`
-    ${direct && html`<${Send} line=${line} usable=${usable && fits(line)} />`}
+    ${direct && html`<${Send} line=${line} usable=${usable && fits(line)} kind=${kind} />`}
     <details class="fold">
       <summary>${direct ? "Or by hand" : "Over USB, by hand"}</summary>
       <div class="stack tight">
@@ -25,7 +25,7 @@ export function OverUsb({line, usable = true}) {
     </details>`;
 }
 
-function Send({line, usable}) {
+function Send({line, usable, kind}) {
   const [step, setStep] = useState(null);
   const [run, busy, error] = useAction(async () => {
     setStep(null);
@@ -33,7 +33,7 @@ function Send({line, usable}) {
   });
   return html`<${Form} onSubmit=${run}>
     <div class="row">
-      <${Button} kind="primary" type="submit" icon="flash" busy=${busy} disabled=${!usable}>Send over USB<//>
+      <${Button} kind=${kind} type="submit" icon="flash" busy=${busy} disabled=${!usable}>Send over USB<//>
       <span class="muted" role="status">${busy ? STEPS[step] : ""}</span>
     </div>
     ${!busy && step === "saved" && html`<${Callout} tone="good" title="The sign has its settings">

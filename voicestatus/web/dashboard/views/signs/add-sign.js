@@ -3,8 +3,10 @@
 import {html, useState} from "../../vendor/preact.js";
 import {send} from "../../api.js";
 import {useAction} from "../../hooks.js";
-import {Button, Callout, CopyButton, Dialog, ErrorNote, Form, Input, Tabs} from "../../ui.js";
+import {Button, Callout, CopyLine, Dialog, ErrorNote, Form, Input, Tabs} from "../../ui.js";
 import {fieldErrors} from "../../words.js";
+import {configLine, dialled} from "../flash/config.js";
+import {OverUsb} from "../flash/over-usb.js";
 import {TagPicker} from "../fleet/picker.js";
 
 /**
@@ -49,7 +51,7 @@ function ByItself({path}) {
       <p class="muted">
         Open the sign's portal, or send it its settings over USB. It is listed here as soon as it dials in.
       </p>
-      <${CopyLine} label="Server" text=${deviceAddress(path)} />
+      <${CopyLine} label="Server" text=${dialled({url: null, path}, location)} />
       <p class="muted small">
         Token: the one that <code>ESP_AUTH_TOKEN</code> has, which the page does not know; or a one-use
         token: <a href="/flash">Flash</a> makes them. The sign gets one of its own when it first connects.
@@ -94,18 +96,5 @@ export function TokenOnce({token, children}) {
       <p>${children ?? TYPE_IT}</p>
     <//>
     <${CopyLine} label="Token" text=${token} />
-    <${CopyLine} label="Over USB" text=${`CONFIG:${JSON.stringify({authToken: token})}`} />`;
-}
-
-/** A line to be copied. */
-export function CopyLine({label, text}) {
-  return html`<div class="copy-line">
-    <span class="legend">${label}</span>
-    <code tabindex="0">${text}</code>
-    <${CopyButton} small text=${text} />
-  </div>`;
-}
-
-function deviceAddress(path) {
-  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
+    <${OverUsb} line=${configLine({token})} kind="plain" />`;
 }
