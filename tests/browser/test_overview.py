@@ -99,7 +99,7 @@ def with_discord(page: Page, town: Any, user: str) -> None:
 
 
 def test_the_admin_token_lets_in_and_leads_to_where_one_was_going(
-    open_page: Callable[..., Page], town: Any, serious: Callable[..., list[str]]
+    open_page: Callable[..., Page], town: Any, serious: Callable[[Page], list[str]]
 ) -> None:
     page = open_page("/sign-in?next=/signs")
     page.get_by_role("button", name="Use the admin token").click()

@@ -85,6 +85,7 @@ test("it is said how long ago something was", () => {
   assert.match(said("2026-01-02T09:00:00Z"), /^3 hr/);
   assert.equal(said("2026-01-01T11:00:00Z"), "yesterday");
   assert.equal(said("2026-01-09T12:00:00Z"), "in 7 days");
+  assert.equal(said("2026-01-09T11:59:58Z"), "in 7 days");
 });
 
 test("numbers agree with their words", () => {

@@ -108,6 +108,23 @@ def test_who_took_it_and_got_nothing_takes_it_again_and_nobody_else_does(
     assert dial(one_use).heard() == NOAUTH + CLOSE
 
 
+def test_many_made_up_ones_do_not_make_work_for_each_other(
+    talk, masked, devices, store, clock
+):
+    look, there = store.get, Deferred()
+
+    async def look_when_there(kind, id_):
+        await there
+        return await look(kind, id_)
+
+    store.get = look_when_there
+    lines = [talk().say(masked(1, b"AUTH:vst_%d" % n)) for n in range(20)]
+    there.callback(None)
+    assert len(devices.later) == 1
+    clock.advance(0)
+    assert all(line.heard().startswith(NOAUTH) for line in lines)
+
+
 def test_an_hour_is_over_for_who_has_only_shown_it(
     dial, ticket, pass_time, clock, masked
 ):

@@ -2,6 +2,8 @@
 
 import gzip
 import re
+from base64 import b64encode
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web.http_headers import Headers
 
 from voicestatus.web.health import ExactTree
-from voicestatus.web.pages import VIEWS, Dashboard, has, takes_gzip
+from voicestatus.web.pages import HEADERS, VIEWS, Dashboard, has, takes_gzip
 from voicestatus.web.site import QuietSite
 
 SOURCES = Path(str(files("voicestatus.web") / "dashboard")).resolve()
@@ -130,6 +132,19 @@ def test_the_page_holds_nothing_that_its_policy_forbids():
             r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=", text
         )
         assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
+
+
+def test_each_style_that_the_policy_allows_by_its_hash_is_one_of_the_flashers():
+    hashes = {
+        b64encode(sha256(style.replace(r"\n", "\n").encode()).digest()).decode()
+        for file in (SOURCES / "flasher").glob("*.js")
+        for pattern in ("<style>([^<]*)</style>", 'style="([^"]*)"')
+        for style in re.findall(pattern, file.read_text())
+    }
+    policy = HEADERS[b"content-security-policy"].decode()
+    allowed = set(re.findall("'sha256-([^']+)'", policy))
+    assert len(allowed) == 3
+    assert allowed <= hashes
 
 
 def test_a_browser_that_takes_gzip_gets_it(server: Server):

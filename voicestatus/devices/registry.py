@@ -138,7 +138,7 @@ class Registry(Service):
             make_token=make_token,
             max_devices=max_devices,
             become=self._become,
-            is_here=lambda id_: id_ in self._here,
+            is_here=self.is_here,
         )
         self._offering = Offering(
             self._table,

@@ -324,6 +324,7 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
         self._turned_away, self._refused, self._violated = Seldom(), Seldom(), Seldom()
         metrics.connections.set_function(lambda: self.connected)
         metrics.held.set_function(lambda: len(self.held))
+        self._will_judge = False
         registry.judge_again_by(self._judge_again)
 
     @property
@@ -429,6 +430,16 @@ class DeviceFactory(ServerFactory[DeviceProtocol]):
             self.registry.depart(here)
 
     def _judge_again(self) -> None:
+        """Judge all who wait, once for all that becomes known until their turn comes.
+
+        Else who shows many made-up tokens makes work by the square of them.
+        """
+        if not self._will_judge:
+            self._will_judge = True
+            self.later.add(self._judge_all_again)
+
+    def _judge_all_again(self) -> None:
+        self._will_judge = False
         for device in tuple(self.waiting):
             self.later.add(device.judge_again)
 

@@ -20,7 +20,9 @@ export function ago(at, now) {
   const seconds = (Date.parse(at) - now) / 1000;
   if (Math.abs(seconds) < 10) return "just now";
   const [, unit, length] = STEPS.find(([below]) => Math.abs(seconds) < below);
-  return RELATIVE.format(Math.trunc(seconds / length), unit);
+  // What was just given for a week has a second less by now.
+  const whole = seconds > 0 ? Math.round : Math.trunc;
+  return RELATIVE.format(whole(seconds / length), unit);
 }
 
 /** Say a moment in full, in the reader's own time. */

@@ -180,8 +180,9 @@ KEPT: Final = (
     Kept(
         of=Of.SIGNS,
         place=Place.STORE,
-        what="Digests of one-use tokens for new signs, and of those for downloads",
-        until="they are used, or an hour has passed and the next one is made",
+        what="Digests of one-use tokens for new signs, with the id of the one that "
+        "took it, and of tokens for downloads",
+        until="an hour has passed and the next one is made",
         kinds=("ticket", "download"),
     ),
     Kept(

@@ -2,7 +2,7 @@
 
 import {html, useState} from "../../vendor/preact.js";
 import {
-  Badge, Button, Callout, Check, Confirm, CopyButton, Dialog, ErrorNote, Form, IconButton, Input,
+  Badge, Button, Callout, Check, Confirm, CopyLine, Dialog, ErrorNote, Form, IconButton, Input,
   Section, Select, Skeleton, Table, Time,
 } from "../../ui.js";
 import {send} from "../../api.js";
@@ -67,8 +67,7 @@ function Make({again, onClose}) {
       actions=${html`<${Button} kind="primary" onClick=${onClose}>Done<//>`}
     >
       <${Callout} tone="warn" title="It is shown this once"><p>The server keeps nothing of it but a digest.</p><//>
-      <pre class="secret">${made.token}</pre>
-      <div class="row"><${CopyButton} text=${made.token} label="Copy the token" /></div>
+      <${CopyLine} label="Token" text=${made.token} />
     <//>`;
   }
   const wrong = fieldErrors(error);
