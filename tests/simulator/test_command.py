@@ -48,9 +48,13 @@ class Server:
             return json.load(answer)
 
     def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
+        # Not SIGINT: who was started in the background ignores it.
+        self.process.send_signal(signal.SIGTERM)
         with self.process:
-            return self.process.wait(DEADLINE_S)
+            try:
+                return self.process.wait(DEADLINE_S)
+            finally:
+                self.process.kill()
 
 
 @pytest.fixture
