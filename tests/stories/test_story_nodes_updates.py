@@ -295,7 +295,8 @@ async def test_a_rollout_over_two_nodes_survives_the_death_of_the_one_that_condu
         _, told, _ = await cluster.api(second, "GET", path)
         return bool(told["status"] == "finished")
 
-    await cluster.until(is_over, 40)
+    # What nobody could note while nobody conducted is let settle, and offered anew.
+    await cluster.until(is_over, 150)
     after = await states()
     assert {one["phase"] for one in after.values()} == {"confirmed", "failed"}
     failed = [one for one in after.values() if one["phase"] == "failed"]
