@@ -5,6 +5,7 @@ And what several rooms test with: messages between nodes, a real Redis.
 
 import gc
 import json
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,16 @@ def air() -> Air:
 STARTS_WITHIN_S = 20.0
 
 
+FREE_PORTS = range(10_000, 32_000)
+"""Below those that the kernel gives to connections: nobody gets one in between."""
+
+
 def any_free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.choice(FREE_PORTS)
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:
@@ -232,7 +239,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     return any_free_port
 

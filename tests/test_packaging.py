@@ -3,14 +3,13 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -116,7 +115,7 @@ def test_the_plugin_is_found_from_the_checkout(start: tuple[str, str]):
 
 
 def test_the_installed_demo_starts_answers_and_ends_cleanly(
-    installed: Path, tmp_path: Path
+    installed: Path, tmp_path: Path, free_port: Callable[[], int]
 ):
     port = free_port()
     log = tmp_path / "log"
@@ -146,13 +145,6 @@ def test_the_installed_demo_starts_answers_and_ends_cleanly(
     assert status == -signal.SIGTERM, log.read_text()
     assert "Server Shut Down" in log.read_text()
     assert "Traceback" not in log.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def without_settings() -> dict[str, str]:

@@ -6,15 +6,15 @@ watched in every test: whoever leaves something there fails.
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,9 @@ def said(file: Path, pattern: str, within_s: float = 30) -> re.Match[str]:
 
 
 @contextmanager
-def a_town(folder: Path, guild: str = GUILD, name: str = "") -> Iterator[Town]:
+def a_town(
+    port: int, folder: Path, guild: str = GUILD, name: str = ""
+) -> Iterator[Town]:
     """Start a simulated Discord, then a server that signs people in with it.
 
     With a name it is about a guild of that name, which is made.
@@ -205,18 +207,13 @@ def a_town(folder: Path, guild: str = GUILD, name: str = "") -> Iterator[Town]:
             "GUILD_ID": guild,
             "STORAGE_URL": f"sqlite:{folder}/town.db",
             "OTA_PUBLIC_KEYS": (keys / "release.pub").read_text().strip(),
-            "PUBLIC_URL": f"http://localhost:{_free_port()}",
+            "PUBLIC_URL": f"http://localhost:{port}",
         }
         town = Town(folder, discord, env, str(keys / "release.key"))
         town.start()
         stack.callback(town.stop)
         with town.stack:
             yield town
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _await_ready(url: str, written: Path) -> None:
@@ -231,14 +228,18 @@ def _await_ready(url: str, written: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def start_town() -> Callable[..., AbstractContextManager[Town]]:
+def start_town(
+    free_port: Callable[[], int],
+) -> Callable[..., AbstractContextManager[Town]]:
     """Start towns other than that of the tests."""
-    return a_town
+    return partial(a_town, free_port())
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with a_town(tmp_path_factory.mktemp("town")) as town:
+def town(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Town]:
+    with a_town(free_port(), tmp_path_factory.mktemp("town")) as town:
         yield town
     text = town.written.read_text()
     assert "Traceback" not in text, text

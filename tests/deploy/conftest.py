@@ -36,13 +36,6 @@ def eventually(holds: Callable[[], object], what: Callable[[], str]) -> None:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
-
-
 def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
@@ -197,8 +190,7 @@ def trusting() -> ssl.SSLContext:
 class Discord:
     """A simulated Discord with one guild, in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
+    def __init__(self, folder: Path, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}"
         self.url = f"{self._base}/api/v10"
         self.process = Process(
@@ -273,7 +265,7 @@ def ready(port: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def deployed() -> SimpleNamespace:
+def deployed(free_port: Callable[[], int]) -> SimpleNamespace:
     """What test modules of this folder share: they cannot import each other."""
     return SimpleNamespace(
         Server=Server, Sign=Sign, Process=Process, get=get, listens=listens,
@@ -296,12 +288,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def discord(folder: Path) -> Discord:
-    return Discord(folder / "discord")
+def discord(folder: Path, free_port: Callable[[], int]) -> Discord:
+    return Discord(folder / "discord", free_port())
 
 
 @pytest.fixture(scope="session")
-def server_port(folder: Path, discord: Discord) -> int:
+def server_port(folder: Path, discord: Discord, free_port: Callable[[], int]) -> int:
     """Where the server listens, Discord ready and all proxies on loopback believed."""
     port = free_port()
     server = Server(folder / "server", discord, f"tcp:{port}:interface=127.0.0.1")

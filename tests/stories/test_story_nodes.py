@@ -9,7 +9,6 @@ import json
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -138,17 +137,20 @@ class Nodes:
     """Three of them, a sign for each room on each, and all that Discord saw."""
 
     def __init__(
-        self, house: Any, soon: Any, redis: Any, folder: Path, *, soak: bool
+        self,
+        house: Any,
+        soon: Any,
+        redis: Any,
+        folder: Path,
+        ports: list[int],
+        *,
+        soak: bool,
     ) -> None:
         self._house, self._soon, self.redis = house, soon, redis
         self.soak = soak
         self.times = 30 if soak else 1
         self.discord: SimulatedDiscord = house.discord
         self.people = house.discord.people
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        ports = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
         self.all = [Node(house, redis, folder / f"node-{port}", port) for port in ports]
         self.lit, self.dark = house.discord.world.guilds[QUIET].rooms[:2]
         self._signs: dict[int, dict[int, Any]] = {}
@@ -311,7 +313,13 @@ SUPPLANTED_S = 5.0
 
 @pytest_twisted.async_yield_fixture()
 async def nodes(
-    house: Any, soon: Any, own_redis: Any, tmp_path: Path, request: Any, capsys: Any
+    house: Any,
+    soon: Any,
+    own_redis: Any,
+    tmp_path: Path,
+    free_port: Any,
+    request: Any,
+    capsys: Any,
 ) -> AsyncIterator[Nodes]:
     house.discord = SimulatedDiscord(
         house.reactor,
@@ -326,7 +334,8 @@ async def nodes(
     house.discord.people.stop()
     own_redis.ask("SET", "voicestatus:born", "1000")
     soak = request.config.getoption("--soak")
-    nodes = Nodes(house, soon, own_redis, tmp_path, soak=soak)
+    ports = [free_port() for _ in range(3)]
+    nodes = Nodes(house, soon, own_redis, tmp_path, ports, soak=soak)
     house.discord.voice(QUIET, ADA, nodes.lit)
     try:
         await nodes.start()

@@ -6,7 +6,6 @@
 import json
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -32,12 +31,10 @@ SOURCE = Path(voicestatus.__file__).parents[1]
 class Server:
     """The program as its user starts it, one process after the other."""
 
-    def __init__(self, house: Any, folder: Path) -> None:
-        self._house, self._folder = house, folder
+    def __init__(self, house: Any, folder: Path, port: int) -> None:
+        self._house, self._folder, self.port = house, folder, port
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
 
     @property
     def log(self) -> str:
@@ -104,7 +101,9 @@ class Server:
 
 
 @pytest_twisted.async_yield_fixture()
-async def server(house: Any, soon: Any, tmp_path: Path) -> AsyncIterator[Server]:
+async def server(
+    house: Any, soon: Any, tmp_path: Path, free_port: Any
+) -> AsyncIterator[Server]:
     house.discord = SimulatedDiscord(
         house.reactor,
         guilds=[GUILD],
@@ -116,7 +115,7 @@ async def server(house: Any, soon: Any, tmp_path: Path) -> AsyncIterator[Server]
     house.discord.startService()
     await house.discord.listening()
     house.discord.people.stop()
-    server = Server(house, tmp_path)
+    server = Server(house, tmp_path, free_port())
     yield server
     house.discord.people.stop()
     await server.end(soon, signal.SIGKILL)

@@ -181,7 +181,7 @@ def test_every_answer_is_as_described(
         @seed(1)
         @settings(
             deadline=None,
-            max_examples=settings().max_examples // 2,
+            max_examples=settings().max_examples // 4,
             database=None,
             suppress_health_check=[HealthCheck.filter_too_much],
         )
