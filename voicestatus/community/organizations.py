@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from twisted.logger import Logger
 
 from voicestatus.community.guilds import Guilds
 from voicestatus.community.refusals import not_told_of
@@ -71,8 +70,6 @@ class Organization:
     """None: nothing was written of it yet."""
 
 
-Told = Callable[[Organization, Organization], object]
-"""Hears what an organization was and is now; one that was deleted has no server."""
 Revise = Callable[[Organization, Record], Awaitable[Record]]
 
 
@@ -82,8 +79,6 @@ class Organizations:
     A server is linked to one organization at most. Its own one, whose id is the
     server's, has it unless an admin linked it to another one.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -98,12 +93,6 @@ class Organizations:
         self._records = Typed(documents, ORGANIZATIONS, Record)
         self._links = Typed(documents, LINKS, Link)
         self._wall, self._new_id = wall, new_id
-        self._told: dict[object, Told] = {}
-
-    def subscribe(self, changed: Told) -> Callable[[], object]:
-        """Tell what is written at this node; return the way out."""
-        self._told[key := object()] = changed
-        return lambda: self._told.pop(key, None)
 
     # ---- reading -------------------------------------------------------------------
 
@@ -238,7 +227,6 @@ class Organizations:
                 await self._documents.write(*self._relinking(id_, record), *changes)
             except VersionConflict:
                 continue
-            self._tell(now, _nothing(now))
             return
         raise _contended()
 
@@ -323,9 +311,7 @@ class Organizations:
                 await self._write(id_, now.version, record, revised, also)
             except VersionConflict:
                 continue
-            after = await self.get(id_)
-            self._tell(now, after)
-            return after
+            return await self.get(id_)
         raise _contended()
 
     async def _write(
@@ -362,13 +348,6 @@ class Organizations:
             changes.append(self._links.deleting(id_, expected=None))
         return tuple(changes)
 
-    def _tell(self, before: Organization, after: Organization) -> None:
-        for tell in tuple(self._told.values()):
-            try:
-                tell(before, after)
-            except Exception:  # noqa: BLE001 - it is written already
-                self._log.failure("a change of an organization was not heard")
-
     # ---- servers -------------------------------------------------------------------
 
     def _is_own(self, id_: str) -> bool:
@@ -389,10 +368,6 @@ class Organizations:
 def _guild_id(text: str) -> GuildId | None:
     id_ = snowflake(text)
     return None if id_ is None else GuildId(id_)
-
-
-def _nothing(of: Organization) -> Organization:
-    return Organization(of.id, of.name, None, OrganizationSettings(), {}, None)
 
 
 def _not_yours() -> Refusal:
