@@ -14,6 +14,7 @@
  *   Field({label, hint, error, children: (props) => vnode})  a label, and what is wrong, for a control of yours
  *   Form({onSubmit, children})                 prevents the browser's own sending
  *   Dialog({title, onClose, actions, wide, children})        shown as long as it is there
+ *   useModal(onClose)                                        what a <dialog> of one's own is given
  *   Confirm({title, children, action, danger, busy, error, onYes, onClose})
  *   Menu({label, button, children, align})     MenuItem({icon, onClick, href, checked, children})
  *   Badge({tone, icon, children})  Dot({tone, label})  Avatar({name, url, size, speaking})
@@ -311,24 +312,30 @@ export function Check({label, checked, onChange, disabled}) {
 
 // ---- above the page ----------------------------------------------------------------
 
-/** Shown above everything as long as it is there; `onClose` is asked, not told. */
-export function Dialog({title, onClose, actions, wide, children}) {
+/** What a `<dialog>` needs that is modal as long as it is there. */
+export function useModal(onClose) {
   const ref = useRef(null);
-  const id = useId();
   useEffect(() => {
     const dialog = ref.current;
     dialog.showModal();
     return () => dialog.close(); // which gives the focus back to who had it
   }, []);
-  const cancel = (event) => {
+  const onCancel = (event) => {
+    if (event.target !== ref.current) return; // a file field within says so, too
     event.preventDefault();
     onClose();
   };
   // A click on the backdrop is one on the dialog itself.
-  const backdrop = (event) => event.target === ref.current && onClose();
+  const onPointerDown = (event) => event.target === ref.current && onClose();
+  return {ref, onCancel, onPointerDown};
+}
+
+/** Shown above everything as long as it is there; `onClose` is asked, not told. */
+export function Dialog({title, onClose, actions, wide, children}) {
+  const modal = useModal(onClose);
+  const id = useId();
   return html`<dialog
-    ref=${ref} class=${classes("dialog", wide && "wide")} aria-labelledby=${id}
-    onCancel=${cancel} onPointerDown=${backdrop}
+    ...${modal} class=${classes("dialog", wide && "wide")} aria-labelledby=${id}
   >
     <div class="dialog-sheet">
       <div class="dialog-head">

@@ -1,8 +1,8 @@
 /** A sheet at the page's side: one sign, one rollout, one thing that is asked for. */
 
-import {html, useEffect, useRef} from "../../vendor/preact.js";
+import {html} from "../../vendor/preact.js";
 import {useId} from "../../hooks.js";
-import {IconButton, classes} from "../../ui.js";
+import {IconButton, classes, useModal} from "../../ui.js";
 
 /**
  * Shown as long as it is there; `onClose` is asked, not told.
@@ -10,22 +10,10 @@ import {IconButton, classes} from "../../ui.js";
  *   onClose: () => void, children: any}} props `lead` stands before the title
  */
 export function Sheet({title, lead, sub, foot, wide, onClose, children}) {
-  const ref = useRef(null);
+  const modal = useModal(onClose);
   const id = useId();
-  useEffect(() => {
-    const dialog = ref.current;
-    dialog.showModal();
-    return () => dialog.close(); // which gives the focus back to who had it
-  }, []);
-  const cancel = (event) => {
-    if (event.target !== ref.current) return;
-    event.preventDefault();
-    onClose();
-  };
-  const backdrop = (event) => event.target === ref.current && onClose();
   return html`<dialog
-    ref=${ref} class=${classes("sheet", wide && "wide")} aria-labelledby=${id}
-    onCancel=${cancel} onPointerDown=${backdrop}
+    ...${modal} class=${classes("sheet", wide && "wide")} aria-labelledby=${id}
   >
     <div class="sheet-body">
       <header class="sheet-head">
