@@ -23,6 +23,7 @@ This is voicestatus' demo: Discord is simulated, its people come and go.
 
   signs     {signs}
   token     {token}
+  page      {site}, to sign in with {admin}
   admin     {site}/api/v1/devices, with the bearer token {admin}
   health    {site}/health
   metrics   {site}/metrics
